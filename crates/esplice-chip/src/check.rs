@@ -24,6 +24,7 @@ const CHECKS: &[Check] = &[
     mac_has_48_bits,
     sim_peripherals_do_not_overlap,
     sim_peripherals_lie_in_their_space,
+    sim_calibration_is_in_known_fields,
     sim_flash_has_a_known_size,
 ];
 
@@ -246,6 +247,14 @@ fn sim_peripherals_lie_in_their_space(chip: &Chip) -> Result<(), String> {
         Some(outside) => {
             Err(format!("peripheral {} lies outside of peripheral-spaces", outside.name))
         }
+        None => Ok(()),
+    }
+}
+
+fn sim_calibration_is_in_known_fields(chip: &Chip) -> Result<(), String> {
+    let Some(adc) = chip.sim.as_ref().and_then(|sim| sim.adc.as_ref()) else { return Ok(()) };
+    match adc.calibration.iter().find(|(field, _)| chip.efuse.field(field).is_none()) {
+        Some((field, _)) => Err(format!("sim.adc.calibration: no efuse field is called {field}")),
         None => Ok(()),
     }
 }

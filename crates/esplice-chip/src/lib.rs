@@ -46,7 +46,7 @@ pub use layout::{LayoutRegion, MemoryLayout, ReservedRange};
 pub use loader::{EarlyStub, Loader, Reset, SpiRegisters, UsbId, UsbOtg};
 pub use region::{Access, Backing, Peripheral, Region, RegionKind, Space};
 pub use schema::{Chip, Features, TinyGo, Toolchain};
-pub use sim_data::{EfuseGuards, Flash, Sim, SimCpu, WorstFlash};
+pub use sim_data::{EfuseGuards, Flash, Sim, SimAdc, SimAttenuation, SimCpu, WorstFlash};
 pub use stub_data::Stub;
 pub use watchdog::{RegisterWrite, RtcWatchdog, SuperWatchdog, Watchdog};
 

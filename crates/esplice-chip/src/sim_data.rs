@@ -40,6 +40,9 @@ pub struct Sim {
     pub interrupt_sources: u32,
     /// Number of pins that the GPIO registers have room for.
     pub pins: u32,
+    /// The analog-to-digital converters, if they are modelled.
+    #[serde(default)]
+    pub adc: Option<SimAdc>,
     /// The devices and their addresses.
     #[serde(rename = "peripheral")]
     pub peripherals: Vec<Peripheral>,
@@ -64,6 +67,36 @@ pub struct SimCpu {
     /// Ranges of control and status registers that are only stored: first, last.
     #[serde(default)]
     pub stored_csrs: Vec<(u32, u32)>,
+}
+
+/// The analog-to-digital converters of a virtual board.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SimAdc {
+    /// Pins of each unit's channels, starting with channel 0.
+    pub channels: Vec<Vec<u32>>,
+    /// Register and bit of the analog part that connect each unit to ground.
+    pub ground: Vec<(u8, u8)>,
+    /// The converters' curve for each attenuation, starting with 0 dB.
+    #[serde(rename = "attenuation")]
+    pub attenuations: Vec<SimAttenuation>,
+    /// Calibration in the eFuses, which describes these curves: fields and values.
+    pub calibration: Vec<(String, u64)>,
+}
+
+/// A converter's curve for one attenuation. A code is first a voltage by the line through zero and
+/// the reference point; the true voltage is less by an error, a polynomial of that voltage.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SimAttenuation {
+    /// Code at 0 mV without the correction by the initial code.
+    pub init_code: u32,
+    /// The reference point's voltage in mV.
+    pub millivolts: u32,
+    /// The reference point's code.
+    pub code: u32,
+    /// Coefficients of the error in mV, beginning with the constant one.
+    pub error: Vec<f64>,
 }
 
 /// The eFuse bits of block 0 that protect others from being burnt or read.

@@ -39,6 +39,7 @@ use esplice_protocol::Port;
 use esplice_sim::{
     Cable, RomImage, SharedBoard, SimError, SimPort,
     fault_plan::FaultPlan,
+    parts::{Circuit, Voltages},
     port::FaultLog,
     spec::{SCHEME as SIM_SCHEME, Spec},
 };
@@ -187,6 +188,12 @@ fn open_sim(name: &str, options: &Options) -> Result<OpenPort, OpenError> {
     // `SimPort::of_spec` reads these again. Its error type has no place for their causes.
     if let Some(path) = &parsed.rom {
         RomImage::open(path, &parsed.chip)?;
+    }
+    if let Some(path) = &parsed.adc {
+        Voltages::open(path).map_err(SimError::from)?;
+    }
+    if let Some(path) = &parsed.i2c {
+        Circuit::open(path).map_err(SimError::from)?;
     }
     if let Some(path) = &parsed.faults {
         FaultPlan::open(path).map_err(SimError::from)?;

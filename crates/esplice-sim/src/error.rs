@@ -2,7 +2,9 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{Status, fault_plan::FaultPlanError, memory::MapError, nor::NorError};
+use crate::{
+    Status, fault_plan::FaultPlanError, memory::MapError, nor::NorError, parts::PartsError,
+};
 
 /// Reason why a virtual board can't be created or can't continue.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +116,9 @@ pub enum SimError {
     /// The fault plan file is invalid.
     #[error(transparent)]
     Faults(#[from] FaultPlanError),
+    /// The file of parts or voltages is invalid.
+    #[error(transparent)]
+    Parts(#[from] PartsError),
     /// The fault plan does not fit the flash chip.
     #[error("plan of faults: {0}")]
     FaultPlace(#[from] NorError),
@@ -258,6 +263,7 @@ impl SimError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             SimError::Faults(error) => return error.hint(),
+            SimError::Parts(error) => return error.hint(),
             SimError::FlashBusy { .. } => {
                 "stop the other program, or use another flash file for this board".into()
             }

@@ -35,6 +35,7 @@ pub mod faults;
 pub mod memory;
 pub mod nor;
 mod page_table;
+pub mod parts;
 pub mod port;
 mod rom;
 pub mod serve;

@@ -16,6 +16,7 @@ use crate::{
     Board, PortLoss, RomImage, SharedBoard, SimError,
     fault_plan::{FaultEvent, FaultPlan},
     nor::{Nor, NorError, is_invalid_file_name},
+    parts::{Circuit, Voltages},
     spec::{self, SCHEME, Spec, SpecError, TimeMode},
     uart_tcp::{PeerError, TcpPeer},
 };
@@ -141,6 +142,14 @@ impl SimPort {
         if let Some(path) = &spec.faults {
             let plan = FaultPlan::open(path).map_err(SimError::from).map_err(refused)?;
             board.set_faults(&plan).map_err(SimError::from).map_err(refused)?;
+        }
+        if let Some(path) = &spec.i2c {
+            let circuit = Circuit::open(path).map_err(SimError::from).map_err(refused)?;
+            board.attach_circuit(&circuit).map_err(SimError::from).map_err(refused)?;
+        }
+        if let Some(path) = &spec.adc {
+            let voltages = Voltages::open(path).map_err(SimError::from).map_err(refused)?;
+            board.attach_voltages(&voltages).map_err(SimError::from).map_err(refused)?;
         }
         let peer = spec.uart1.as_ref().map(|addr| {
             // In real time the port itself follows the host's clock.
@@ -326,6 +335,7 @@ fn port_error(name: &str, error: SimError) -> PortError {
         | SimError::RomMachine { .. }
         | SimError::RomNoCode { .. }
         | SimError::RomPlace { .. }
+        | SimError::Parts(_)
         | SimError::RomDiffers { .. } => {
             let hint = error.hint().unwrap_or_default();
             PortError::Name { port: name.into(), message: format!("{error}; {hint}") }

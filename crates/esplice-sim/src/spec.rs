@@ -15,8 +15,19 @@ use esplice_chip::{Chip, ChipDb, ChipError, Target, UsbKind, nearest};
 /// Prefix of a virtual board's name.
 pub const SCHEME: &str = "sim:";
 /// Keys that [`Spec::parse`] accepts.
-const KEYS: [&str; 9] =
-    ["bridge", "efuse", "faults", "flash", "flash-time", "line", "rom", "time", "uart1"];
+const KEYS: [&str; 11] = [
+    "adc",
+    "bridge",
+    "efuse",
+    "faults",
+    "flash",
+    "flash-time",
+    "i2c",
+    "line",
+    "rom",
+    "time",
+    "uart1",
+];
 /// Flash timing: typical or maximum values of the data sheet.
 const FLASH_TIMES: [(&str, bool); 2] = [("typical", false), ("worst", true)];
 
@@ -81,6 +92,10 @@ pub struct Spec {
     pub rom: Option<PathBuf>,
     /// Operations that take time.
     pub time: TimeMode,
+    /// File with the voltages at analog inputs, see [`crate::parts::Voltages`].
+    pub adc: Option<PathBuf>,
+    /// File with the parts on the I2C bus, see [`crate::parts::Circuit`].
+    pub i2c: Option<PathBuf>,
     /// Program that the second UART is connected to.
     pub uart1: Option<PeerAddr>,
     /// The USB bridge at UART0.
@@ -193,9 +208,10 @@ impl SpecError {
 }
 
 impl Spec {
-    /// Reads `sim:CHIP[,KEY=VALUE]…` with the keys `bridge=none|usb|ftdi`, `efuse=FIELD:VALUE` (may
-    /// be repeated), `faults=FILE`, `flash=FILE`, `flash-time=typical|worst`, `line=uart|usb`,
-    /// `rom=FILE`, `time=none|virtual|real` and `uart1=tcp:HOST:PORT`. A file name can't contain a comma. The chip or
+    /// Reads `sim:CHIP[,KEY=VALUE]…` with the keys `adc=FILE`,
+    /// `bridge=none|usb|ftdi`, `efuse=FIELD:VALUE` (may
+    /// be repeated), `faults=FILE`, `flash=FILE`, `flash-time=typical|worst`, `i2c=FILE`,
+    /// `line=uart|usb`, `rom=FILE`, `time=none|virtual|real` and `uart1=tcp:HOST:PORT`. A file name can't contain a comma. The chip or
     /// board is one of `chips`.
     ///
     /// # Errors
@@ -212,6 +228,7 @@ impl Spec {
         let flash_size = target.flash_size().unwrap_or_else(|| sim.flash.size());
         let (mut faults, mut flash, mut line, mut rom, mut time) = (None, None, None, None, None);
         let (mut bridge, mut worst, mut uart1) = (None, None, None);
+        let (mut i2c, mut adc) = (None, None);
         let mut burns = Vec::new();
         for part in parts {
             let (key, value) = match part.split_once('=') {
@@ -219,6 +236,7 @@ impl Spec {
                 _ => return Err(SpecError::NotKeyValue { part: part.into() }),
             };
             let twice = match key {
+                "adc" => adc.replace(PathBuf::from(value)).is_some(),
                 "bridge" => bridge.replace(choice("bridge", &Bridge::ALL, value)?).is_some(),
                 "flash-time" => worst.replace(choice("flash-time", &FLASH_TIMES, value)?).is_some(),
                 "efuse" => {
@@ -227,6 +245,7 @@ impl Spec {
                 }
                 "faults" => faults.replace(PathBuf::from(value)).is_some(),
                 "flash" => flash.replace(PathBuf::from(value)).is_some(),
+                "i2c" => i2c.replace(PathBuf::from(value)).is_some(),
                 "line" => line.replace(Cable::parse(value)?).is_some(),
                 "rom" => rom.replace(PathBuf::from(value)).is_some(),
                 "time" => time.replace(TimeMode::parse(value)?).is_some(),
@@ -248,6 +267,7 @@ impl Spec {
         let (bridge, worst_flash) = (bridge.unwrap_or_default(), worst.unwrap_or_default());
         let chip = chip.clone();
         Ok(Spec {
+            adc,
             bridge,
             worst_flash,
             chip,
@@ -255,6 +275,7 @@ impl Spec {
             burns,
             faults,
             flash,
+            i2c,
             line,
             rom,
             time,

@@ -238,7 +238,7 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
     )
     .wait();
     // Reads an address without a device forever.
-    let unlisted = say(calm(), b'u').load(A0, 0x6004_0000).word(0x0005_2583).word(0xffdf_f06f);
+    let unlisted = say(calm(), b'u').load(A0, 0x6004_1000).word(0x0005_2583).word(0xffdf_f06f);
     // Random numbers, which differ each time.
     let random = say(
         calm()

@@ -17,6 +17,7 @@ mod loader;
 mod loader_rom;
 mod names;
 mod nor;
+mod parts;
 mod port;
 mod robust;
 mod rom;

@@ -85,8 +85,8 @@ fn names() {
     check_name("sim:esp32c3,flsh=x", Err("unknown key \"flsh\"; did you mean \"flash\"?"));
     check_name(
         "sim:esp32c3,baud=9600",
-        Err("unknown key \"baud\"; known are bridge, efuse, faults, flash, flash-time, \
-             line, rom, time"),
+        Err("unknown key \"baud\"; known are adc, bridge, efuse, faults, flash, flash-time, i2c, \
+             line, rom, time, uart1"),
     );
     check_name("sim:esp32c3,line=usb", Ok(("esp32c3", None, Virtual)));
     check_name("sim:esp32c3,line=ubs", Err("unknown line \"ubs\"; did you mean \"usb\"?"));

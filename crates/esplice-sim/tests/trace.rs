@@ -14,7 +14,7 @@ fn board(what: Option<TraceKinds>) -> (Board, Arc<Mutex<Vec<Traced>>>) {
     let code = Code::new()
         .flush()
         .load(10, UART)
-        .load(11, 0x6004_0000)
+        .load(11, 0x6004_1000)
         .word(0x0140_00ef) // jal ra, +20: f
         .word(0x0410_0613) // li a2, 'A'
         .word(0x00c5_2023) // sw a2, 0(a0)
@@ -57,7 +57,7 @@ fn calls_devices_and_instructions_are_told_in_order() {
         [
             insn(0, 0x0140_00ef, 4),
             (at(0), TraceEvent::Call { to: at(20), depth: 0 }),
-            (at(20), TraceEvent::Load { device: none, addr: 0x6004_0000, value: 0 }),
+            (at(20), TraceEvent::Load { device: none, addr: 0x6004_1000, value: 0 }),
             insn(20, 0x0005_a683, 4),
             insn(24, 0x8082, 2),
             (at(24), TraceEvent::Return { to: at(4), depth: 0 }),

@@ -8,6 +8,7 @@ mod host;
 mod idle;
 mod line;
 mod loader;
+mod parts;
 mod pins;
 #[cfg(test)]
 mod rom_tests;

@@ -3,8 +3,9 @@
 use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
 
 use super::{
-    cache, device::Device, efuse, gdma, gpio, interrupts, lp_aon, lp_timer, lp_wdt, pcr, plain,
-    plic, pmu, rtc, sha, spi_mem, spi_mmu, system, systimer, timer_group, uart, usb_serial_jtag,
+    adc, cache, device::Device, efuse, gdma, gpio, i2c, interrupts, lp_aon, lp_timer, lp_wdt, pcr,
+    plain, plic, pmu, rtc, sha, spi_mem, spi_mmu, system, systimer, timer_group, uart,
+    usb_serial_jtag,
 };
 use crate::memory::{Access, Backing, Bank, MemoryMap, Region};
 
@@ -16,7 +17,9 @@ pub(super) fn model(
     device: &Peripheral,
     number: usize,
 ) -> Option<Box<dyn Device>> {
+    let strap = sim.strap_addr.0.wrapping_sub(device.base.0);
     Some(match device.model.as_str() {
+        "adc" => Box::new(adc::Adc::new(device, sim.adc.as_ref()?)),
         "analog-i2c" => Box::new(plain::AnalogI2c::v1(device)),
         "analog-i2c-v2" => Box::new(plain::AnalogI2c::v2(device)),
         "apb-ctrl" => Box::new(plain::ApbControl::new(device)),
@@ -33,11 +36,11 @@ pub(super) fn model(
         "gdma" => Box::new(gdma::Gdma::v1(device)),
         "gdma-single" => Box::new(gdma::Gdma::v1_single(device)),
         "gdma-v2" => Box::new(gdma::Gdma::v2(device)),
-        "gpio" => Box::new(gpio::Gpio::new(
-            device,
-            sim.strap_addr.0.wrapping_sub(device.base.0),
-            sim.pins,
-        )),
+        "gpio" => Box::new(gpio::Gpio::v1(device, strap, sim.pins)),
+        "gpio-v2" => Box::new(gpio::Gpio::v2(device, strap, sim.pins)),
+        "i2c" => Box::new(i2c::I2c::v1(device, number)),
+        "i2c-fifo16" => Box::new(i2c::I2c::v1_short(device, number)),
+        "i2c-v2" => Box::new(i2c::I2c::v2(device, number)),
         "interrupt-matrix" => {
             Box::new(interrupts::InterruptMatrix::new(device, sim.interrupt_sources))
         }
@@ -76,15 +79,20 @@ pub(super) fn model(
 fn burnt(chip: &Chip, sim: &Sim, base: u32) -> Vec<(u32, u32)> {
     let mac = sim.mac.iter().fold(0_u64, |mac, byte| mac << 8 | u64::from(*byte));
     let mut words = Vec::new();
+    let mut put = |field: &str, value| {
+        if let Some(field) = chip.efuse.field(field) {
+            field.put(value, |addr, bits| words.push((addr.0.wrapping_sub(base), bits)));
+        }
+    };
     for (field, value) in [
         ("mac", mac),
         ("wafer-version-major", u64::from(sim.revision.0)),
         ("wafer-version-minor", u64::from(sim.revision.1)),
     ] {
-        if let Some(field) = chip.efuse.field(field) {
-            field.put(value, |addr, bits| words.push((addr.0.wrapping_sub(base), bits)));
-        }
+        put(field, value);
     }
+    let calibration = sim.adc.iter().flat_map(|adc| &adc.calibration);
+    calibration.for_each(|(field, value)| put(field, *value));
     words
 }
 

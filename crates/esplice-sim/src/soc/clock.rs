@@ -46,6 +46,8 @@ pub struct DeviceClocks {
     pub timers: [u64; 2],
     /// Clocks of the timer groups' watchdogs.
     pub watchdogs: [u64; 2],
+    /// Clocks of the I2C controllers.
+    pub i2c: [u64; 2],
     /// Clock of the controllers of the flash chip.
     pub flash: u64,
 }

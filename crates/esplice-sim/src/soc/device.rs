@@ -3,6 +3,7 @@
 use esplice_chip::{Chip, Peripheral};
 
 use super::{
+    adc::Analog,
     clock::{Clock, Tick},
     flash_chip::FlashChip,
     gdma::Dma,
@@ -10,7 +11,7 @@ use super::{
     interrupts::Matrix,
     sleep::Sleep,
 };
-use crate::{memory::Memory, nor::NorError};
+use crate::{memory::Memory, nor::NorError, parts::Bus};
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 /// A model of a device on the bus.
@@ -255,6 +256,10 @@ pub(crate) struct Fabric {
     pub matrix: Matrix,
     pub pins: Pins,
     pub dma: Dma,
+    /// Parts on the bus of each I2C controller.
+    pub i2c: Vec<Bus>,
+    /// Voltages at the pins, and the registers of the analog parts.
+    pub analog: Analog,
     pub line: Line,
     /// Port that `line` is connected to.
     pub cable: Cable,

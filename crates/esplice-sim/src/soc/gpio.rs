@@ -49,11 +49,17 @@ mod select {
 }
 
 /// Fields of a signal's input selection.
-mod input {
-    pub const PIN: u32 = 0x1f;
+#[derive(Debug, Clone, Copy)]
+struct InputFields {
+    pin: u32,
     /// The signal is routed through the matrix.
-    pub const BY_MATRIX: u32 = 1 << 6;
+    by_matrix: u32,
 }
+
+/// The ESP32-C3's and ESP32-C2's.
+const INPUT_V1: InputFields = InputFields { pin: 0x1f, by_matrix: 1 << 6 };
+/// The ESP32-C6's and ESP32-H2's (crate esp32c6, `gpio::func_in_sel_cfg`).
+const INPUT_V2: InputFields = InputFields { pin: 0x3f, by_matrix: 1 << 7 };
 
 /// Fields of a pad's register.
 mod pad {
@@ -113,6 +119,12 @@ impl Pins {
         self.driven
     }
 
+    /// Returns whether the outside pulls a pin low.
+    pub fn is_held_low(&self, pin: u32) -> bool {
+        let bit = 1_u32.checked_shl(pin).unwrap_or(0);
+        self.outside & !self.outside_high & bit != 0
+    }
+
     /// Drives a pin to a level from outside, or releases it.
     pub fn drive(&mut self, pin: u32, level: Option<bool>) {
         let bit = 1_u32.checked_shl(pin).unwrap_or(0) & self.all();
@@ -143,13 +155,24 @@ pub(crate) struct Gpio {
     count: u32,
     /// Input levels when they were last sampled.
     seen: u32,
+    input: InputFields,
 }
 
 impl Gpio {
-    /// Creates the controller of `count` pins. `strap` is the offset of the strapping register.
-    pub fn new(device: &Peripheral, strap: u32, count: u32) -> Self {
-        let mut gpio =
-            Self { registers: Registers::of(device), strap, count: count.min(32), seen: 0 };
+    /// Creates version 1 of the controller, for `count` pins. `strap` is the offset of the
+    /// strapping register.
+    pub fn v1(device: &Peripheral, strap: u32, count: u32) -> Self {
+        Self::with(device, strap, count, INPUT_V1)
+    }
+
+    /// Creates version 2.
+    pub fn v2(device: &Peripheral, strap: u32, count: u32) -> Self {
+        Self::with(device, strap, count, INPUT_V2)
+    }
+
+    fn with(device: &Peripheral, strap: u32, count: u32, input: InputFields) -> Self {
+        let (registers, count) = (Registers::of(device), count.min(32));
+        let mut gpio = Self { registers, strap, count, seen: 0, input };
         gpio.clear();
         gpio
     }
@@ -206,7 +229,7 @@ impl Gpio {
     fn route_inputs(&self, pins: &mut Pins) {
         for signal in 0..INPUTS {
             let chosen = self.registers.get(IN_SEL0 + 4 * signal);
-            let pin = (chosen & input::BY_MATRIX != 0).then_some(chosen & input::PIN);
+            let pin = (chosen & self.input.by_matrix != 0).then_some(chosen & self.input.pin);
             pins.serial.route_in(signal, pin.filter(|pin| *pin < self.count));
         }
     }

@@ -5,6 +5,7 @@
 //! many parts that it does not depend on later. [`Soc::unlisted`] reports which of them were
 //! accessed. Addresses outside that space and the memories are unmapped.
 
+mod adc;
 mod autobaud;
 mod bus;
 mod cache;
@@ -16,6 +17,7 @@ mod flash_chip;
 mod flash_table;
 mod gdma;
 mod gpio;
+mod i2c;
 pub(crate) mod interrupts;
 mod lp_aon;
 mod lp_timer;
@@ -51,7 +53,7 @@ pub(crate) use chip_data::{mmu_entries, mmu_page};
 pub use device::{Cable, ResetReason};
 pub(crate) use device::{Fabric, LINE_LIMIT, LineByte, Scope};
 
-use crate::{SimError, memory::Memory, nor::Nor};
+use crate::{SimError, memory::Memory, nor::Nor, parts::Bus};
 use chip_data::{memory_map, model};
 use clock::{Clock, Tick};
 use device::{Device, Line};
@@ -61,6 +63,8 @@ use interrupts::Matrix;
 /// Granularity of the device lookup. Every device's base and length are multiples of it.
 const SLOT_LEN: u32 = 0x400;
 const NO_DEVICE: u8 = u8::MAX;
+/// Start of the models of I2C controllers.
+const I2C: &str = "i2c";
 /// Devices that the emulated ROM functions access by name, in addition to the console.
 const NEEDED: [&str; 7] = ["debug-assist", "intmtx", "mmu", "rtc-cntl", "spi0", "spi1", "timg0"];
 
@@ -120,6 +124,8 @@ impl Soc {
     /// Creates the chip in its power-on state, before any reset.
     pub fn new(chip: &Arc<Chip>, sim: &Sim, nor: Nor, timed: bool) -> Result<Self, SimError> {
         let memory = Memory::new(memory_map(chip)).map_err(SimError::Memory)?;
+        let buses = sim.peripherals.iter().filter(|device| device.model.starts_with(I2C));
+        let buses = buses.count();
         let mut soc = Self {
             fabric: Fabric {
                 chip: chip.clone(),
@@ -129,6 +135,8 @@ impl Soc {
                 matrix: Matrix::new(sim.interrupt_sources),
                 pins: gpio::Pins::new(sim.pins),
                 dma: gdma::Dma::new(),
+                i2c: vec![Bus::default(); buses],
+                analog: adc::Analog::default(),
                 line: Line::default(),
                 cable: Cable::default(),
                 rom_executed: false,

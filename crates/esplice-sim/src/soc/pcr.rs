@@ -14,6 +14,9 @@ use super::{
 struct Layout {
     /// Clock configuration of the UARTs, of which the second word selects source and divider.
     uarts: [u32; 2],
+    /// Clock configuration of the I2C controllers, of which the second word selects source and
+    /// divider.
+    i2c: [u32; 2],
     mspi_clk: u32,
     /// Clock selection of the timer groups' timers; that of the watchdogs is in the next word.
     timers: [u32; 2],
@@ -37,6 +40,7 @@ struct Layout {
 /// Source: registers of the crate esp32c6, `pcr`; clocks of ESP-IDF, soc/esp32c6/clk_tree_defs.h.
 const V1: Layout = Layout {
     uarts: [0x00, 0x0c],
+    i2c: [0x20, 0x20],
     mspi_clk: 0x1c,
     timers: [0x40, 0x4c],
     sysclk: 0x110,
@@ -53,6 +57,7 @@ const V1: Layout = Layout {
 /// Source: registers of the crate esp32h2, `pcr`; clocks of ESP-IDF, soc/esp32h2/clk_tree_defs.h.
 const V2: Layout = Layout {
     uarts: [0x00, 0x0c],
+    i2c: [0x20, 0x28],
     mspi_clk: 0x1c,
     timers: [0x48, 0x54],
     sysclk: 0x10c,
@@ -136,6 +141,11 @@ impl Pcr {
             serial: layout.uarts.map(|at| {
                 let conf = self.registers.get(at + 4);
                 device_hz(conf) / (u64::from(conf >> 12 & 0xff) + 1)
+            }),
+            i2c: layout.i2c.map(|at| {
+                let conf = self.registers.get(at + 4);
+                let source = if conf >> 20 & 1 == 0 { xtal } else { RC_FAST_HZ };
+                source / (u64::from(conf >> 12 & 0xff) + 1)
             }),
             timers: layout.timers.map(|at| timer_hz(self.registers.get(at))),
             watchdogs: layout.timers.map(|at| timer_hz(self.registers.get(at + 4))),

@@ -2,8 +2,6 @@
 
 use esplice_chip::Peripheral;
 
-use std::collections::BTreeMap;
-
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, ResetReason, Scope};
 
@@ -44,8 +42,6 @@ impl Device for Storage {
 #[derive(Clone)]
 pub(crate) struct AnalogI2c {
     registers: Registers,
-    /// Registers of the analog parts by block and register. Unwritten ones hold 0.
-    parts: BTreeMap<u16, u8>,
     /// The register CONF0.
     conf0: u32,
 }
@@ -71,7 +67,7 @@ impl AnalogI2c {
     }
 
     fn with(device: &Peripheral, conf0: u32) -> Self {
-        Self { registers: Registers::of(device), parts: BTreeMap::new(), conf0 }
+        Self { registers: Registers::of(device), conf0 }
     }
 }
 
@@ -81,14 +77,14 @@ impl Device for AnalogI2c {
         if offset == self.conf0 { value | Self::BBPLL_CAL_DONE } else { value }
     }
 
-    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+    fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
         let mut value = value;
         if Self::MASTERS.contains(&offset) {
             let part = value as u16;
             if value & Self::WRITE != 0 {
-                self.parts.insert(part, (value >> 16) as u8);
+                fabric.analog.registers.insert(part, (value >> 16) as u8);
             } else {
-                let held = self.parts.get(&part).copied().unwrap_or(0);
+                let held = fabric.analog.registers.get(&part).copied().unwrap_or(0);
                 value = value & !(0xff << 16) | u32::from(held) << 16;
             }
             value &= !Self::BUSY;
@@ -100,10 +96,10 @@ impl Device for AnalogI2c {
         Some(Tick::MAX)
     }
 
-    fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
+    fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.registers.reset();
-            self.parts.clear();
+            fabric.analog.registers.clear();
         }
     }
 }

@@ -133,6 +133,12 @@ impl Serial {
         self.inputs.get(&signal).copied().filter(|pin| inputs >> (*pin).min(31) & 1 != 0)
     }
 
+    /// Returns the pin that a signal is both output on and taken from.
+    pub fn wire(&self, signal: u32, inputs: u32) -> Option<u32> {
+        let pin = self.input_pin(signal, inputs)?;
+        (self.outputs.get(&pin) == Some(&signal)).then_some(pin)
+    }
+
     /// Returns the number of bytes that have not been received yet.
     pub fn waiting(&self, signal: u32) -> usize {
         self.arriving.get(&signal).map_or(0, VecDeque::len)

@@ -12,6 +12,7 @@ use esplice_sim::{
     efuse::Burn,
     fault_plan::FaultPlan,
     nor::Nor,
+    parts::{Circuit, Voltages},
     serve::{Server, ServerEvent, Wire},
     spec::{cable_of, needs_rom},
     uart_tcp::{PeerAddr, PeerError},
@@ -66,6 +67,12 @@ pub struct Args {
     /// [default: the board's socket, or the UART for a bare chip]
     #[arg(long, value_name = "PLACE", value_parser = place)]
     line: Option<Cable>,
+    /// File with the parts on the I2C bus: EEPROMs, thermometers
+    #[arg(long, value_name = "FILE")]
+    i2c: Option<PathBuf>,
+    /// File with the voltages at the analog inputs
+    #[arg(long, value_name = "FILE")]
+    adc: Option<PathBuf>,
     /// Program that listens, to which the second UART connects; bytes are carried both ways at the
     /// UART's rate
     #[arg(long, value_name = "tcp:HOST:PORT", value_parser = peer)]
@@ -389,6 +396,14 @@ fn board(args: &Args, number: Option<u16>) -> Result<Board, Failure> {
     if let Some(path) = &args.faults {
         let plan = FaultPlan::open(path).map_err(SimError::from)?;
         board.set_faults(&plan).map_err(SimError::from)?;
+    }
+    if let Some(path) = &args.i2c {
+        let circuit = Circuit::open(path).map_err(SimError::from)?;
+        board.attach_circuit(&circuit).map_err(SimError::from)?;
+    }
+    if let Some(path) = &args.adc {
+        let voltages = Voltages::open(path).map_err(SimError::from)?;
+        board.attach_voltages(&voltages).map_err(SimError::from)?;
     }
     board.set_bridge(args.bridge);
     board.hold_boot_pin(args.download);

@@ -261,6 +261,7 @@ impl From<SimError> for Failure {
         let exit = match &error {
             SimError::FlashSize { .. }
             | SimError::Faults(_)
+            | SimError::Parts(_)
             | SimError::FaultPlace(_)
             | SimError::RomFile { .. }
             | SimError::RomNotElf { .. }
