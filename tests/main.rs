@@ -44,6 +44,7 @@ mod logs;
 mod merge;
 mod missing_directories;
 mod monitor;
+mod new;
 mod notices;
 mod nvs;
 mod other_words;

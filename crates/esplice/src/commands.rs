@@ -14,6 +14,7 @@ mod layout;
 mod load;
 mod man;
 mod monitor;
+mod new;
 mod nvs;
 mod partition;
 mod ports;
@@ -32,6 +33,8 @@ use crate::ui::{exit::Failure, interrupt::Interrupt, shell::Shell};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Create a project from a template
+    New(new::Args),
     /// Build firmware and its flash image
     #[command(alias = "elf2image")]
     Build(build::Args),
@@ -119,6 +122,7 @@ pub enum Command {
 impl Command {
     pub fn run(self, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
         match self {
+            Command::New(args) => new::run(&args, shell),
             Command::Build(args) => build::run(&args, shell, interrupt),
             Command::SaveImage(args) => build::run(&args.into_build(), shell, interrupt),
             Command::Flash(args) => flash::run(&args, shell, interrupt),
