@@ -45,7 +45,7 @@ pub mod spec;
 pub mod uart_tcp;
 
 pub use board::{
-    Board, Bridge, Counters, PortLoss, RomNames, SentByte, Snapshot, Status, TraceEvent,
+    Board, Bridge, Counters, PinEdge, PortLoss, RomNames, SentByte, Snapshot, Status, TraceEvent,
     TraceKinds, TraceSink, Traced,
 };
 pub use error::{Printed, SimError};

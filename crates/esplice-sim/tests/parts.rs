@@ -1,6 +1,6 @@
 //! Tests of parts on the board: esp-hal's drivers in `examples/drivers-rust` against them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{compile::compiled_for, mask_rom};
 use esplice_chip::{Chip, ChipDb};
@@ -67,6 +67,43 @@ fn input(board: &mut Board) -> u32 {
     String::from_utf8_lossy(&found).trim().parse().unwrap()
 }
 
+/// The outputs of the example's LEDC and RMT, as edges.
+///
+/// esp-hal 1.2.2 calculates LEDC's divider for the APB clock of 40 and 96 MHz, but selects the PLL's
+/// 80 MHz on the ESP32-C6 and the crystal's 32 MHz on the ESP32-H2. As on silicon (its pull request
+/// 5941), the frequency is then twice and one third of the requested 5 kHz.
+fn check_outputs(board: &mut Board, name: &str) {
+    board.record_pin(8);
+    board.record_pin(10);
+    board.run_for(millis(300)).unwrap();
+    let edges = board.take_edges();
+    let period = match name {
+        "esp32c6" => 100,
+        "esp32h2" => 600,
+        _ => 200,
+    };
+    // Within a count of 8 bits.
+    let near = |found: Duration, micros: u64| {
+        let micros = Duration::from_micros(micros);
+        found.abs_diff(micros) < Duration::from_nanos(2500)
+    };
+    let widths = |pin: u32, level: bool| -> Vec<Duration> {
+        let of_pin: Vec<_> = edges.iter().filter(|edge| edge.pin == pin).collect();
+        let pulses = of_pin.windows(2).filter(|pair| pair[0].level == level);
+        pulses.map(|pair| pair[1].at - pair[0].at).collect()
+    };
+    let (high, low) = (widths(10, true), widths(10, false));
+    let periods = 300_000 / period as usize;
+    assert!(high.len().abs_diff(periods) < 3, "{name}: {}", high.len());
+    assert!(high.iter().all(|width| near(*width, period / 4)), "{name}: {:?}", &high[..3]);
+    assert!(low.iter().all(|width| near(*width, period / 4 * 3)), "{name}: {:?}", &low[..3]);
+    let sent = widths(8, true);
+    assert!(sent.len() >= 6 && sent.len().is_multiple_of(3), "{name}: {sent:?}");
+    let expected = [10, 20, 30].map(Duration::from_micros);
+    assert!(sent.chunks(3).all(|code| code == expected), "{name}: {sent:?}");
+    assert!(board.take_edges().is_empty());
+}
+
 /// Everything that the example does, on one chip.
 fn check(name: &str) {
     // Without parts nobody answers, and the drivers say so.
@@ -106,6 +143,8 @@ fn check(name: &str) {
     assert!(mean.abs_diff(1000) < 6, "{name}: {noisy:?}");
     assert!(noisy.iter().any(|found| found.abs_diff(1000) > 4), "{name}: {noisy:?}");
     board.set_voltage_noise(0.0, 0);
+
+    check_outputs(&mut board, name);
 
     // A press of the button, with bounces.
     for level in [false, true, false] {
@@ -157,16 +196,16 @@ fn esp_hals_drivers_run_on_the_esp32h2() {
 struct Counter(u8);
 
 impl I2cPart for Counter {
-    fn start(&mut self, _read: bool, _now: std::time::Duration) -> bool {
+    fn start(&mut self, _read: bool, _now: Duration) -> bool {
         self.0 += 1;
         true
     }
 
-    fn write(&mut self, _byte: u8, _now: std::time::Duration) -> bool {
+    fn write(&mut self, _byte: u8, _now: Duration) -> bool {
         true
     }
 
-    fn read(&mut self, _now: std::time::Duration) -> u8 {
+    fn read(&mut self, _now: Duration) -> u8 {
         self.0
     }
 

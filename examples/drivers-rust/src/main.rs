@@ -7,6 +7,8 @@
 //! | 2 | analog input |
 //! | 3 | button to ground |
 //! | 4, 5 | SDA and SCL |
+//! | 8 | pulses of the remote control peripheral: 10, 20 and 30 microseconds |
+//! | 10 | PWM: 5 kHz, one quarter high. esp-hal 1.2.2 makes it 10 kHz on the ESP32-C6 and 1.7 kHz on the -H2. |
 
 #![no_std]
 #![no_main]
@@ -19,10 +21,16 @@ use esp_hal::{
     Blocking,
     analog::adc::{Adc, AdcCalCurve, AdcConfig, Attenuation},
     delay::Delay,
-    gpio::{Event, Input, InputConfig, Io, Pull},
+    gpio::{DriveMode, Event, Input, InputConfig, Io, Level, Pull},
     handler,
     i2c::master::{Config as I2cConfig, Error, I2c},
+    ledc::{
+        LSGlobalClkSource, Ledc, LowSpeed,
+        channel::{self, ChannelIFace},
+        timer::{self, TimerIFace},
+    },
     main,
+    rmt::{PulseCode, Rmt, TxChannelConfig, TxChannelCreator},
     time::Rate,
     uart::{Config as UartConfig, Uart},
 };
@@ -82,6 +90,42 @@ fn main() -> ! {
         config.enable_pin_with_cal::<_, AdcCalCurve<_>>(peripherals.GPIO2, Attenuation::_11dB);
     let mut adc = Adc::new(peripherals.ADC1, config);
 
+    let mut ledc = Ledc::new(peripherals.LEDC);
+    ledc.set_global_slow_clock(LSGlobalClkSource::APBClk);
+    let mut period = ledc.timer::<LowSpeed>(timer::Number::Timer0);
+    period
+        .configure(timer::config::Config {
+            duty: timer::config::Duty::Duty8Bit,
+            clock_source: timer::LSClockSource::APBClk,
+            frequency: Rate::from_khz(5),
+        })
+        .expect("the frequency is possible");
+    let mut light = ledc.channel(channel::Number::Channel0, peripherals.GPIO10);
+    light
+        .configure(channel::config::Config {
+            timer: &period,
+            duty_pct: 25,
+            drive_mode: DriveMode::PushPull,
+        })
+        .expect("the timer is set");
+
+    // The channel counts microseconds.
+    let megahertz: u8 = if cfg!(feature = "esp32h2") { 32 } else { 80 };
+    let rmt = Rmt::new(peripherals.RMT, Rate::from_mhz(megahertz.into()))
+        .expect("the frequency is possible");
+    let config = TxChannelConfig::default()
+        .with_clk_divider(megahertz)
+        .with_idle_output(true)
+        .with_idle_output_level(Level::Low);
+    let mut remote =
+        rmt.channel0.configure_tx(&config).expect("the memory is free").with_pin(peripherals.GPIO8);
+    let code = [
+        PulseCode::new(Level::High, 10, Level::Low, 10),
+        PulseCode::new(Level::High, 20, Level::Low, 10),
+        PulseCode::new(Level::High, 30, Level::Low, 10),
+        PulseCode::end_marker(),
+    ];
+
     match count_start(&mut i2c, &delay) {
         Ok(starts) => print!("start {starts}\r\n"),
         Err(error) => print!("no EEPROM: {error:?}\r\n"),
@@ -101,6 +145,10 @@ fn main() -> ! {
             }
         };
         print!("input {millivolts}\r\n");
+        remote = match remote.transmit(&code).map(|transmission| transmission.wait()) {
+            Ok(Ok(channel) | Err((_, channel))) => channel,
+            Err((_, channel)) => channel,
+        };
         let now_pressed = critical_section::with(|cs| PRESSED.borrow(cs).get());
         if now_pressed != pressed {
             pressed = now_pressed;

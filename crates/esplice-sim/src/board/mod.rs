@@ -44,6 +44,7 @@ pub use bridge::Bridge;
 pub use counters::Counters;
 pub use faults::PortLoss;
 pub use line::SentByte;
+pub use pins::PinEdge;
 pub use snapshot::Snapshot;
 pub use status::Status;
 pub use trace::{RomNames, TraceEvent, TraceKinds, TraceSink, Traced};

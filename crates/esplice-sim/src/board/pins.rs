@@ -5,6 +5,18 @@ use std::time::Duration;
 use super::{Board, SentByte};
 use crate::soc::clock::duration;
 
+/// A change of a pin's level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PinEdge {
+    /// Time on the board's clock.
+    pub at: Duration,
+    /// Number of the pin.
+    pub pin: u32,
+    /// The new level.
+    pub level: bool,
+}
+
 impl Board {
     /// Drives a pin from outside, as a button or another chip does, until [`Board::release_pin`].
     /// If the chip drives it as well, the chip wins. An invalid pin number is ignored.
@@ -42,6 +54,21 @@ impl Board {
             done = self.soc.send_to_pin(pin, *byte, baud.max(1));
         }
         duration(done.saturating_add(1))
+    }
+
+    /// Records the edges of a pin from now on, for [`Board::take_edges`]: from GPIO outputs, the
+    /// LED PWM controller, the remote control peripheral, pulls and the outside. The bytes of UARTs
+    /// and I2C transfers are not among them.
+    pub fn record_pin(&mut self, pin: u32) {
+        self.soc.fabric.pins.record(pin);
+    }
+
+    /// Returns the edges of the recorded pins since the last call, in order. A million of them are
+    /// kept; older ones are lost.
+    pub fn take_edges(&mut self) -> Vec<PinEdge> {
+        let edges = self.soc.fabric.pins.take_edges();
+        let edge = |(at, pin, level)| PinEdge { at: duration(at), pin, level };
+        edges.into_iter().map(edge).collect()
     }
 
     /// Returns whether the chip drives a pin.

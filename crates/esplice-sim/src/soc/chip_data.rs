@@ -3,8 +3,8 @@
 use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
 
 use super::{
-    adc, cache, device::Device, efuse, gdma, gpio, i2c, interrupts, lp_aon, lp_timer, lp_wdt, pcr,
-    plain, plic, pmu, rtc, sha, spi_mem, spi_mmu, system, systimer, timer_group, uart,
+    adc, cache, device::Device, efuse, gdma, gpio, i2c, interrupts, ledc, lp_aon, lp_timer, lp_wdt,
+    pcr, plain, plic, pmu, rmt, rtc, sha, spi_mem, spi_mmu, system, systimer, timer_group, uart,
     usb_serial_jtag,
 };
 use crate::memory::{Access, Backing, Bank, MemoryMap, Region};
@@ -47,6 +47,8 @@ pub(super) fn model(
         "io-mux" => Box::new(gpio::IoMux::new(device, &sim.pads)),
         "storage" => Box::new(plain::Storage::new(device)),
         "mmu-table" => Box::new(cache::MmuTable::new(device, mmu_entries(chip))),
+        "ledc" => Box::new(ledc::Ledc::v1(device)),
+        "ledc-v2" => Box::new(ledc::Ledc::v2(device)),
         "lp-aon" => Box::new(lp_aon::LpAon::new(device)),
         "lp-clkrst" => Box::new(lp_aon::LpClockReset::new(device)),
         "lp-timer" => Box::new(lp_timer::LpTimer::new(device)),
@@ -58,6 +60,8 @@ pub(super) fn model(
         "pmu" => Box::new(pmu::Pmu::v1(device)),
         "pmu-v2" => Box::new(pmu::Pmu::v2(device)),
         "random" => Box::new(plain::RandomSource::new(device)),
+        "rmt" => Box::new(rmt::Rmt::v1(device)),
+        "rmt-v2" => Box::new(rmt::Rmt::v2(device)),
         "rtc-cntl" => Box::new(rtc::RtcControl::v1(device)),
         "rtc-cntl-v2" => Box::new(rtc::RtcControl::v2(device)),
         "sha" => Box::new(sha::Sha::new(device)),

@@ -48,6 +48,10 @@ pub struct DeviceClocks {
     pub watchdogs: [u64; 2],
     /// Clocks of the I2C controllers.
     pub i2c: [u64; 2],
+    /// Clock of the LED PWM controller.
+    pub ledc: u64,
+    /// Clock of the remote control peripheral.
+    pub rmt: u64,
     /// Clock of the controllers of the flash chip.
     pub flash: u64,
 }

@@ -10,6 +10,7 @@ use esplice_chip::Peripheral;
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
 use super::serial::Serial;
+use std::collections::{BTreeMap, VecDeque};
 
 const OUT: u32 = 0x04;
 const ENABLE: u32 = 0x20;
@@ -22,6 +23,8 @@ const PIN0: u32 = 0x74;
 const STATUS_NEXT: u32 = 0x14c;
 const IN_SEL0: u32 = 0x154;
 const OUT_SEL0: u32 = 0x554;
+/// Most edges that are kept; the oldest are lost.
+const MOST_EDGES: usize = 1 << 20;
 /// Number of signals with an input selection.
 const INPUTS: u32 = 128;
 /// Registers that are followed by a set register and a clear register.
@@ -84,6 +87,12 @@ pub(crate) struct Pins {
     /// Pins that wake the chip from light sleep at a high or low level.
     wake_high: u32,
     wake_low: u32,
+    /// Levels of devices' signals. Others have only an idle level, which is high.
+    signals: BTreeMap<u32, bool>,
+    /// Recorded pins, their last levels, and their edges.
+    recorded: u32,
+    last: u32,
+    edges: VecDeque<(Tick, u32, bool)>,
     /// Bytes on the pins.
     pub serial: Serial,
     /// True if the GPIO controller must sample the levels again.
@@ -117,6 +126,42 @@ impl Pins {
     /// Returns the pins that the chip drives.
     pub fn outputs(&self) -> u32 {
         self.driven
+    }
+
+    /// Sets the level of a device's signal.
+    pub fn set_signal(&mut self, signal: u32, level: bool) {
+        if self.signals.insert(signal, level) != Some(level) && self.serial.is_output(signal) {
+            self.changed = true;
+        }
+    }
+
+    /// Records the edges of a pin from now on.
+    pub fn record(&mut self, pin: u32) {
+        self.recorded |= 1_u32.checked_shl(pin).unwrap_or(0) & self.all();
+        self.last = self.levels();
+    }
+
+    /// Removes and returns the recorded edges: time, pin, level.
+    pub fn take_edges(&mut self) -> VecDeque<(Tick, u32, bool)> {
+        std::mem::take(&mut self.edges)
+    }
+
+    /// Records edges since the last call.
+    fn note(&mut self, now: Tick) {
+        if self.recorded == 0 {
+            return;
+        }
+        let levels = self.levels();
+        let mut changed = (levels ^ self.last) & self.recorded;
+        self.last = levels;
+        while changed != 0 {
+            let pin = changed.trailing_zeros();
+            changed &= changed - 1;
+            if self.edges.len() >= MOST_EDGES {
+                self.edges.pop_front();
+            }
+            self.edges.push_back((now, pin, levels >> pin & 1 != 0));
+        }
     }
 
     /// Returns whether the outside pulls a pin low.
@@ -203,10 +248,13 @@ impl Gpio {
             let bit = 1 << number;
             let chosen = self.registers.get(OUT_SEL0 + 4 * number);
             let own = chosen & select::SIGNAL == select::GPIO;
-            // For device signals only the idle level is known, which is high for serial lines.
-            // Their bytes are routed separately.
-            pins.serial.route_out(number, (!own).then_some(chosen & select::SIGNAL));
-            let mut high = if own { out & bit != 0 } else { true };
+            // The bytes of serial lines are routed separately; their idle level is high.
+            let signal = (!own).then_some(chosen & select::SIGNAL);
+            pins.changed |= pins.serial.route_out(number, signal);
+            let mut high = match signal {
+                Some(signal) => pins.signals.get(&signal).copied().unwrap_or(true),
+                None => out & bit != 0,
+            };
             high ^= chosen & select::INVERT != 0;
             let mut on =
                 if own || chosen & select::BY_ENABLE != 0 { enable & bit != 0 } else { true };
@@ -223,6 +271,14 @@ impl Gpio {
                 }
             }
         }
+    }
+
+    /// Brings pins and interrupts up to date.
+    fn update(&mut self, fabric: &mut Fabric) {
+        let now = fabric.now();
+        self.drive(&mut fabric.pins);
+        self.sense(&fabric.pins);
+        fabric.pins.note(now);
     }
 
     /// Updates the pins from which the signals are taken.
@@ -283,8 +339,7 @@ impl Device for Gpio {
         if (IN_SEL0..IN_SEL0 + 4 * INPUTS).contains(&offset) {
             self.route_inputs(&mut fabric.pins);
         }
-        self.drive(&mut fabric.pins);
-        self.sense(&fabric.pins);
+        self.update(fabric);
     }
 
     fn lines(&self) -> u32 {
@@ -294,7 +349,7 @@ impl Device for Gpio {
     }
 
     fn event(&mut self, fabric: &mut Fabric) {
-        self.sense(&fabric.pins);
+        self.update(fabric);
     }
 
     fn senses_pins(&self) -> bool {

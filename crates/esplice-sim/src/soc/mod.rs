@@ -19,6 +19,7 @@ mod gdma;
 mod gpio;
 mod i2c;
 pub(crate) mod interrupts;
+mod ledc;
 mod lp_aon;
 mod lp_timer;
 mod lp_wdt;
@@ -26,6 +27,7 @@ mod pcr;
 mod plain;
 mod plic;
 mod pmu;
+mod rmt;
 pub(crate) mod rtc;
 mod rtc_watchdog;
 mod serial;
@@ -293,6 +295,7 @@ impl Soc {
                 self.refresh(index);
             }
         }
+        self.after_pin_change();
         self.after_clock_change();
         self.next_event()
     }

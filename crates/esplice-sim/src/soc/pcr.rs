@@ -17,6 +17,12 @@ struct Layout {
     /// Clock configuration of the I2C controllers, of which the second word selects source and
     /// divider.
     i2c: [u32; 2],
+    /// Clock configurations of the LED PWM controller and of the remote control peripheral. For the
+    /// former, 0 is the crystal on the ESP32-H2 (esp-hal's pull request 5941, measured).
+    ledc: u32,
+    rmt: u32,
+    /// True if the remote control peripheral has no clock from the PLL, and its field one bit.
+    rmt_slow: bool,
     mspi_clk: u32,
     /// Clock selection of the timer groups' timers; that of the watchdogs is in the next word.
     timers: [u32; 2],
@@ -41,6 +47,9 @@ struct Layout {
 const V1: Layout = Layout {
     uarts: [0x00, 0x0c],
     i2c: [0x20, 0x20],
+    ledc: 0x38,
+    rmt: 0x30,
+    rmt_slow: false,
     mspi_clk: 0x1c,
     timers: [0x40, 0x4c],
     sysclk: 0x110,
@@ -58,6 +67,9 @@ const V1: Layout = Layout {
 const V2: Layout = Layout {
     uarts: [0x00, 0x0c],
     i2c: [0x20, 0x28],
+    ledc: 0x40,
+    rmt: 0x38,
+    rmt_slow: true,
     mspi_clk: 0x1c,
     timers: [0x48, 0x54],
     sysclk: 0x10c,
@@ -147,6 +159,16 @@ impl Pcr {
                 let source = if conf >> 20 & 1 == 0 { xtal } else { RC_FAST_HZ };
                 source / (u64::from(conf >> 12 & 0xff) + 1)
             }),
+            ledc: device_hz(self.registers.get(layout.ledc)),
+            rmt: {
+                let conf = self.registers.get(layout.rmt);
+                let source = match (layout.rmt_slow, conf >> 20 & 1) {
+                    (false, _) => device_hz(conf),
+                    (true, 0) => xtal,
+                    (true, _) => RC_FAST_HZ,
+                };
+                source / (u64::from(conf >> 12 & 0xff) + 1)
+            },
             timers: layout.timers.map(|at| timer_hz(self.registers.get(at))),
             watchdogs: layout.timers.map(|at| timer_hz(self.registers.get(at + 4))),
             flash: mspi,

@@ -26,12 +26,18 @@ pub(crate) struct Serial {
 }
 
 impl Serial {
-    /// Sets or clears the signal output on a pin.
-    pub fn route_out(&mut self, pin: u32, signal: Option<u32>) {
-        match signal {
-            Some(signal) => drop(self.outputs.insert(pin, signal)),
-            None => drop(self.outputs.remove(&pin)),
-        }
+    /// Sets or clears the signal output on a pin. Returns whether it was another before.
+    pub fn route_out(&mut self, pin: u32, signal: Option<u32>) -> bool {
+        let before = match signal {
+            Some(signal) => self.outputs.insert(pin, signal),
+            None => self.outputs.remove(&pin),
+        };
+        before != signal
+    }
+
+    /// Returns whether a signal is output on a pin.
+    pub fn is_output(&self, signal: u32) -> bool {
+        self.outputs.values().any(|of| *of == signal)
     }
 
     /// Sets or clears the pin of an input signal. Bytes on their way from another pin are lost.

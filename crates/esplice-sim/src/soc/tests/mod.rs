@@ -5,6 +5,7 @@ mod dma;
 mod efuses;
 mod i2c;
 mod lp_system;
+mod outputs;
 mod pins;
 mod spi_flash;
 mod timers;
