@@ -23,6 +23,7 @@ mod cli;
 mod completions;
 mod dependency_table;
 mod diagnostics;
+mod doctor;
 mod documents;
 mod environment;
 mod espflash;

@@ -6,6 +6,7 @@ mod chips;
 mod completions;
 mod config;
 mod detect;
+mod doctor;
 mod erase;
 mod flash;
 mod hash;
@@ -107,6 +108,8 @@ pub enum Command {
     /// List the serial ports and the boards that may be connected to each
     #[command(alias = "list-ports")]
     Ports(ports::Args),
+    /// Find out why boards or compilers do not work on this machine
+    Doctor(doctor::Args),
     /// List the supported chips
     Chips(chips::Args),
     /// List the known boards
@@ -123,6 +126,7 @@ impl Command {
     pub fn run(self, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
         match self {
             Command::New(args) => new::run(&args, shell),
+            Command::Doctor(args) => doctor::run(&args, shell, interrupt),
             Command::Build(args) => build::run(&args, shell, interrupt),
             Command::SaveImage(args) => build::run(&args.into_build(), shell, interrupt),
             Command::Flash(args) => flash::run(&args, shell, interrupt),

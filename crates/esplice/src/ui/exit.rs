@@ -27,6 +27,7 @@ pub enum Exit {
     ToolchainMissing,
     BuildFailed,
     PlanRefused,
+    Unfixed,
     Port,
     NoAnswer,
     WrongChip,
@@ -60,6 +61,7 @@ impl Exit {
         Exit::ToolchainMissing,
         Exit::BuildFailed,
         Exit::PlanRefused,
+        Exit::Unfixed,
         Exit::Port,
         Exit::NoAnswer,
         Exit::WrongChip,
@@ -86,6 +88,7 @@ impl Exit {
             Exit::ToolchainMissing => 4,
             Exit::BuildFailed => 5,
             Exit::PlanRefused => 6,
+            Exit::Unfixed => 7,
             Exit::Port => 10,
             Exit::NoAnswer => 11,
             Exit::WrongChip => 12,
@@ -117,6 +120,7 @@ impl Exit {
             Exit::PlanRefused => {
                 "the image, the flash plan or the memory layout does not fit, or a size budget is exceeded"
             }
+            Exit::Unfixed => "doctor found a problem that it could not fix",
             Exit::Port => "the port does not exist, is busy, or may not be opened",
             Exit::NoAnswer => "the board does not answer",
             Exit::WrongChip => "the board has a different chip than the target",
