@@ -11,6 +11,8 @@ const LICENCES: &[&str] = &[
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",
     "BSD-3-Clause",
+    // Permissive: minicbor.
+    "BlueOak-1.0.0",
     "BSL-1.0",
     "CC0-1.0",
     "ISC",

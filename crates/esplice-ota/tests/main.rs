@@ -1,0 +1,6 @@
+//! Tests of manifests, signatures and the rules of updates.
+
+mod hostile;
+mod openssl;
+mod rules;
+mod support;
