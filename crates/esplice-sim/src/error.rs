@@ -119,6 +119,9 @@ pub enum SimError {
     /// The file of parts or voltages is invalid.
     #[error(transparent)]
     Parts(#[from] PartsError),
+    /// The file of a part can't be written. Shared because it is returned until the next reset.
+    #[error("a part of the board failed: {0}")]
+    PartFailed(#[source] Arc<PartsError>),
     /// The fault plan does not fit the flash chip.
     #[error("plan of faults: {0}")]
     FaultPlace(#[from] NorError),

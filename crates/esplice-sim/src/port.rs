@@ -16,7 +16,7 @@ use crate::{
     Board, PortLoss, RomImage, SharedBoard, SimError,
     fault_plan::{FaultEvent, FaultPlan},
     nor::{Nor, NorError, is_invalid_file_name},
-    parts::{Circuit, Voltages},
+    parts::{Circuit, PartsError, Voltages},
     spec::{self, SCHEME, Spec, SpecError, TimeMode},
     uart_tcp::{PeerError, TcpPeer},
 };
@@ -321,6 +321,13 @@ fn port_error(name: &str, error: SimError) -> PortError {
                 io_error(name, &SimError::FlashFailed(cause))
             }
         },
+        SimError::PartFailed(ref cause) => {
+            let kind = match &**cause {
+                PartsError::Contents { source, .. } => source.kind(),
+                _ => io::ErrorKind::Other,
+            };
+            PortError::Io { port: name.into(), source: io::Error::new(kind, error.to_string()) }
+        }
         SimError::FlashFile { ref source, .. } if is_invalid_file_name(source) => {
             PortError::Name { port: name.into(), message: error.to_string() }
         }

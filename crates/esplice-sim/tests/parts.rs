@@ -255,3 +255,22 @@ fn files_are_parts_of_a_ports_name() {
     let error = SimPort::open(&name).err().unwrap().to_string();
     assert!(error.contains("i2c.toml:2:8: unknown type \"24c2\"; did you mean"), "{error}");
 }
+
+/// A part whose file can't be written stops the board, as a flash file does.
+#[test]
+fn a_file_that_cannot_be_written_stops_the_board() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("i2c.toml");
+    std::fs::write(&file, "[[part]]\ntype = \"24c32\"\ncontents = \"memory.bin\"\n").unwrap();
+    let mut board = board("esp32c3");
+    board.attach_circuit(&Circuit::open(&file).unwrap()).unwrap();
+    assert_eq!(std::fs::read(directory.path().join("memory.bin")).unwrap(), [0xff; 4096]);
+    directory.close().unwrap();
+    let error = board.run_until(b"start 0", secs(2)).unwrap_err();
+    let SimError::Stopped { source, .. } = &error else { panic!("{error}") };
+    assert!(matches!(**source, SimError::PartFailed(_)), "{error}");
+    assert!(
+        source.to_string().starts_with("a part of the board failed: part \"24c32\": "),
+        "{error}"
+    );
+}

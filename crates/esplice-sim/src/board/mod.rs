@@ -31,6 +31,7 @@ use crate::{
     efuse::Burn,
     fault_plan::FaultEvent,
     nor::{Nor, NorError},
+    parts::PartsError,
     port::SerialEnd,
     rom::{self, Flow, RomImage, boot},
     soc::{
@@ -122,6 +123,7 @@ enum AfterRom {
 enum Fault {
     Rom { addr: u32, name: Option<String>, caller: u32 },
     Flash(Arc<NorError>),
+    Part(Arc<PartsError>),
     NoRom(Arc<Chip>),
 }
 
@@ -130,6 +132,7 @@ impl Fault {
         match self.clone() {
             Fault::Rom { addr, name, caller } => SimError::RomFunction { addr, name, caller },
             Fault::Flash(source) => SimError::FlashFailed(source),
+            Fault::Part(source) => SimError::PartFailed(source),
             Fault::NoRom(chip) => SimError::NeedsRom { chip: chip.display_name.clone() },
         }
     }
@@ -216,8 +219,8 @@ impl Board {
     /// # Errors
     /// [`SimError::RomFunction`] if the firmware needs a ROM function that is not modelled,
     /// [`SimError::NeedsRom`] if the chip's ROM is not modelled at all and was not provided,
-    /// [`SimError::FlashFailed`] if the flash file can't be written. Both are returned again until
-    /// the board is reset by its lines.
+    /// [`SimError::FlashFailed`] if the flash file can't be written, [`SimError::PartFailed`] if the
+    /// file of a part can't. They are returned again until the board is reset by its lines.
     pub fn run_to(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
         let deadline = ticks(deadline);
         self.soc.fabric.watch_output = stop_on_output;
@@ -333,6 +336,8 @@ impl Board {
         }
         if let Some(failure) = self.soc.fabric.failure.take() {
             self.flash_failed(failure);
+        } else if let Some(failure) = self.soc.fabric.part_failure.take() {
+            self.state = State::Faulted(Fault::Part(failure));
         } else if let Some(reason) = self.soc.fabric.reset_request.take() {
             self.reset(reason);
             next = self.soc.run_events();

@@ -41,6 +41,8 @@ pub struct Eeprom {
     /// Bytes of the page to write, with their addresses.
     page_bytes: Vec<(usize, u8)>,
     file: Option<PathBuf>,
+    /// Error of writing the file.
+    failure: Option<(PathBuf, io::Error)>,
 }
 
 impl Eeprom {
@@ -57,6 +59,7 @@ impl Eeprom {
             address_due: 0,
             page_bytes: Vec::new(),
             file: None,
+            failure: None,
         })
     }
 
@@ -117,7 +120,7 @@ impl Eeprom {
         if let Some(path) = &self.file
             && let Err(error) = fs::write(path, &self.bytes)
         {
-            tracing::warn!(path = %path.display(), %error, "the EEPROM's file can't be written");
+            self.failure = Some((path.clone(), error));
         }
     }
 }
@@ -165,11 +168,16 @@ impl I2cPart for Eeprom {
         Some(&self.bytes)
     }
 
+    fn take_failure(&mut self) -> Option<(PathBuf, io::Error)> {
+        self.failure.take()
+    }
+
     fn boxed_clone(&self) -> Box<dyn I2cPart> {
         Box::new(Eeprom {
             bytes: self.bytes.clone(),
             page_bytes: self.page_bytes.clone(),
             file: None,
+            failure: None,
             ..*self
         })
     }

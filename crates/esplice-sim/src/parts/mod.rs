@@ -13,7 +13,7 @@ mod table;
 mod thermometer;
 mod voltages;
 
-use std::time::Duration;
+use std::{io, path::PathBuf, time::Duration};
 
 pub use circuit::{Circuit, KINDS};
 pub use eeprom::Eeprom;
@@ -49,6 +49,12 @@ pub trait I2cPart: Send {
 
     /// Returns the bytes that the part stores, if it is a memory.
     fn contents(&self) -> Option<&[u8]> {
+        None
+    }
+
+    /// Returns and clears the first failure outside of the simulated circuit: a file that can't be
+    /// written, with the system's error. The board stops then.
+    fn take_failure(&mut self) -> Option<(PathBuf, io::Error)> {
         None
     }
 
@@ -102,11 +108,17 @@ impl Bus {
         Some(placed.part.as_mut())
     }
 
-    /// Ends the transfer of all parts that took part in it.
-    pub fn stop(&mut self, now: Duration) {
+    /// Ends the transfer of all parts that took part in it. Returns a failure of one of them.
+    pub fn stop(&mut self, now: Duration) -> Option<PartsError> {
+        let mut failure = None;
         for placed in self.parts.iter_mut().filter(|placed| placed.active) {
             placed.active = false;
             placed.part.stop(now);
+            if let Some((path, source)) = placed.part.take_failure() {
+                let part = placed.name.clone();
+                failure = Some(PartsError::Contents { part, path, source });
+            }
         }
+        failure
     }
 }

@@ -11,7 +11,11 @@ use super::{
     interrupts::Matrix,
     sleep::Sleep,
 };
-use crate::{memory::Memory, nor::NorError, parts::Bus};
+use crate::{
+    memory::Memory,
+    nor::NorError,
+    parts::{Bus, PartsError},
+};
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 /// A model of a device on the bus.
@@ -287,6 +291,8 @@ pub(crate) struct Fabric {
     pub clock_changed: bool,
     /// pc at the last reset other than power-on, or 0 if it was not recorded.
     pub saved_pc: u32,
+    /// First failure of the file of a part.
+    pub part_failure: Option<Arc<PartsError>>,
     /// First failure outside the simulated chip, such as an error of the flash file.
     pub failure: Option<Arc<NorError>>,
 }

@@ -6,7 +6,7 @@
 //! bus exists if the firmware has routed both signals to pins. A wire that is held low from outside
 //! stops it.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use esplice_chip::Peripheral;
 
@@ -362,8 +362,10 @@ impl I2c {
             self.raw |= int::TRANS_COMPLETE;
         }
         (self.owns_bus, self.addressing, self.part) = (false, false, None);
-        if let Some(bus) = fabric.i2c.get_mut(self.number) {
-            bus.stop(now);
+        let bus = fabric.i2c.get_mut(self.number);
+        if let Some(failure) = bus.and_then(|bus| bus.stop(now)) {
+            fabric.part_failure.get_or_insert(Arc::new(failure));
+            fabric.memory.request_yield();
         }
     }
 

@@ -202,7 +202,9 @@ impl Ledc {
         let conf = self.registers.get(TIMER0 + 8 * number as u32);
         let hz = self.clock_hz(fabric);
         let stopped = conf & (self.layout.pause | self.layout.rst) != 0 || hz == 0;
-        let divider = if stopped { 0 } else { conf >> self.layout.clk_div_at & 0x3_ffff };
+        // The clock can't be multiplied.
+        let divider = (conf >> self.layout.clk_div_at & 0x3_ffff).max(256);
+        let divider = if stopped { 0 } else { divider };
         let bits = (conf & self.layout.duty_res).min(20);
         if let Some(timer) = self.timers.get_mut(number)
             && (timer.bits, timer.divider, timer.hz) != (bits, divider, hz)
@@ -264,10 +266,13 @@ impl Ledc {
         let Some(channel) = self.channels.get_mut(number) else { return };
         let Some(timer) = self.timers.get(channel.timer) else { return };
         let periods = timer.counts(now) >> timer.bits;
-        // Bounded: an overflow is an event while there is something to do at it.
+        // Bounded by the steps of the fade.
         while channel.periods < periods {
             channel.periods += 1;
-            let Some(fade) = &mut channel.fade else { continue };
+            let Some(fade) = &mut channel.fade else {
+                channel.periods = periods;
+                return;
+            };
             fade.over += 1;
             if fade.over >= fade.periods {
                 fade.over = 0;

@@ -153,6 +153,7 @@ impl Soc {
                 reset_request: None,
                 clock_changed: false,
                 saved_pc: 0,
+                part_failure: None,
                 failure: None,
             },
             devices: Vec::new(),

@@ -13,6 +13,7 @@ use esplice_protocol::PortError;
 use esplice_sim::{
     SimError,
     nor::{NorError, is_invalid_file_name},
+    parts::PartsError,
     spec::SpecError,
 };
 use esplice_toolchain::{ErrorKind, ToolchainError};
@@ -277,6 +278,10 @@ impl From<SimError> for Failure {
             SimError::FlashFile { source, .. } => of_flash_file(source),
             SimError::FlashFailed(cause) => of_flash(cause),
             error if error.is_not_modelled() => Exit::NotModelled,
+            SimError::PartFailed(cause) => match &**cause {
+                PartsError::Contents { source, .. } => of_flash_file(source),
+                _ => Exit::BadInput,
+            },
             SimError::Stopped { source, .. } => match &**source {
                 SimError::FlashFailed(cause) => of_flash(cause),
                 _ => Exit::Port,

@@ -11,6 +11,7 @@ mod spi_flash;
 mod timers;
 mod uart;
 mod usb;
+mod wild;
 
 use std::time::Duration;
 
