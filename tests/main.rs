@@ -36,6 +36,7 @@ mod go;
 mod hello;
 mod host_program;
 mod hostile_text;
+mod idf;
 mod image_flags;
 mod inspect;
 mod layout_check;

@@ -8,6 +8,7 @@ mod chips;
 mod direct;
 mod esptool;
 mod formats;
+mod idf_build;
 mod inspect;
 mod partition;
 mod plan;

@@ -3,6 +3,7 @@
 pub mod at_board;
 pub mod choice;
 pub mod flashing;
+pub mod idf;
 pub mod load;
 pub mod port_trouble;
 pub mod ports;

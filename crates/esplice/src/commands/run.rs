@@ -59,11 +59,12 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         Some(board) => board,
         None => ports::open(&project, job.target.as_deref(), shell, interrupt)?,
     };
+    let monitor_baud = project.monitor.baud.or(job.monitor_baud);
     board.in_numbers(shell, |board, shell| {
         let report = flashing::write(board, job, &project, shell, interrupt)?;
         let chip = &report.chip.chip;
-        let since = flashing::start(board, chip, project.monitor.baud, shell)?;
-        let baud = project.monitor.baud.unwrap_or(chip.loader.initial_baud);
+        let since = flashing::start(board, chip, monitor_baud, shell)?;
+        let baud = monitor_baud.unwrap_or(chip.loader.initial_baud);
         let (port, strategies) = (board.port.as_mut(), board.strategies.as_slice());
         let watching = watching.that_boots(flashing::boot_check(&report));
         watching.run(vec![Watched { port, strategies, since, baud }], shell, interrupt)

@@ -11,7 +11,7 @@ use esplice_image::{
 use crate::{
     cli::args::SourceArgs,
     config::{paths::inside_root, project::Project},
-    device::{ports, ports::Board},
+    device::{idf::IdfSource, ports, ports::Board},
     files::{elf_file::Wanted, of_file, outputs::Names, read},
     firmware,
     firmware::{
@@ -41,6 +41,8 @@ pub struct Job {
     pub target: Option<Arc<Chip>>,
     /// The ELF that the firmware was made from, if known.
     pub elf: Option<FirmwareElf>,
+    /// Baud rate of the firmware's output, if its build says so.
+    pub monitor_baud: Option<u32>,
 }
 
 /// The data to flash.
@@ -208,6 +210,17 @@ impl Job {
                 return Ok(Job::bytes(path, data, offset, project));
             }
         }
+        if args.main.is_none()
+            && args.elf.is_none()
+            && let Some(idf) = IdfSource::find(args.path.as_deref().unwrap_or(Path::new(".")))
+        {
+            applicable::check_built(&project.build.given, "an ESP-IDF project")?;
+            if offset.is_some() || project.flash.partition.is_some() {
+                return Err(Failure::usage("the build of ESP-IDF has its own offsets")
+                    .hint("leave --offset and --partition out"));
+            }
+            return idf.job(project, shell);
+        }
         let options = ResolveOptions::default()
             .with_bootloader(project.flash.with_bootloader)
             .partition(project.flash.partition.clone())
@@ -222,7 +235,8 @@ impl Job {
                 check_target(&path, &chip, target)?;
                 let hash = elf_hash(&bytes, &project.chips);
                 let elf = hash.and_then(|hash| firmware_elf::elf_next_to(&path, &hash, shell));
-                Ok(Job { load: Load::Plan { plan, options }, target: Some(chip), elf })
+                let load = Load::Plan { plan, options };
+                Ok(Job { load, target: Some(chip), elf, monitor_baud: None })
             }
             Source::Places { path, content, .. } => {
                 if offset.is_some() || project.flash.partition.is_some() {
@@ -239,6 +253,7 @@ impl Job {
                     load: Load::Plan { plan: firmware.plan, options },
                     target: Some(firmware.chip),
                     elf: Some(FirmwareElf::of_firmware(firmware.elf.bytes)),
+                    monitor_baud: None,
                 })
             }
         }
@@ -284,13 +299,15 @@ impl Job {
             let name = format!("{name} at {offset}");
             writes.push(Write { name, kind: WriteKind::Data, offset, data: write.data });
         }
-        Ok(Job { load: Load::Writes(writes), target: chip.or(target).cloned(), elf: None })
+        let target = chip.or(target).cloned();
+        Ok(Job { load: Load::Writes(writes), target, elf: None, monitor_baud: None })
     }
 
     fn bytes(path: &Path, data: Vec<u8>, offset: FlashOffset, project: &Project) -> Job {
         let write = Write { name: file_name(path), kind: WriteKind::Data, offset, data };
         let target = project.chip();
-        Job { load: Load::Writes(vec![write]), target: target.cloned(), elf: None }
+        let load = Load::Writes(vec![write]);
+        Job { load, target: target.cloned(), elf: None, monitor_baud: None }
     }
 }
 
@@ -299,7 +316,7 @@ fn file_name(path: &Path) -> String {
 }
 
 /// Refuses an image for a chip other than the target.
-fn check_target(path: &Path, chip: &Chip, target: Option<&Arc<Chip>>) -> Result<(), Failure> {
+pub fn check_target(path: &Path, chip: &Chip, target: Option<&Arc<Chip>>) -> Result<(), Failure> {
     let Some(target) = target.filter(|target| target.name != chip.name) else { return Ok(()) };
     let (found, wanted) = (&chip.display_name, &target.display_name);
     let message = format!("the image is for {found}, the target is {wanted}");

@@ -25,8 +25,8 @@ pub fn empty_directory(directory: &Path) -> Failure {
     let holds = |name: &str| directory.join(name).is_file();
     if holds("CMakeLists.txt") {
         return Failure::input(format!("{shown} is built by CMake, not by cargo or TinyGo")).hint(
-            "build an ESP-IDF project with idf.py; `esplice flash build/NAME.bin` writes its app, \
-             `esplice write @build/flash_args` all of it",
+            "`esplice flash` and `esplice run` build an ESP-IDF project with idf.py; other projects \
+             of CMake: give the ELF or the image",
         );
     }
     if holds("platformio.ini") {

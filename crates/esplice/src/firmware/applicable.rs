@@ -27,6 +27,17 @@ pub fn check(given: &Given, source: &Source) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses all flags of cargo and TinyGo, for what another tool builds.
+pub fn check_built(given: &Given, what: &str) -> Result<(), Failure> {
+    match given.cargo.iter().chain(&given.go).next() {
+        Some(flag) => {
+            let message = format!("{flag} is not for {what}");
+            Err(Failure::usage(message).hint(format!("leave {flag} out")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Returns the equivalent of a flag in the other language.
 fn instead(flag: &str, source: &Source) -> Option<&'static str> {
     match (flag, source) {

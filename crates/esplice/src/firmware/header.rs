@@ -47,6 +47,12 @@ pub struct Header {
 }
 
 impl HeaderArgs {
+    /// Returns the arguments with these values.
+    pub fn new(mode: &str, freq: &str, size: &str) -> HeaderArgs {
+        let own = str::to_owned;
+        HeaderArgs { flash_mode: own(mode), flash_freq: own(freq), flash_size: own(size) }
+    }
+
     /// Returns the fields to set in images for `chip`, or else for the chip of the first of
     /// `images`, which is one of `chips`; `None` if all are kept.
     pub fn header<'a>(
