@@ -59,6 +59,7 @@ mod published_times;
 mod remote;
 mod said_plainly;
 mod size;
+mod splice;
 mod stable;
 mod stubs;
 mod terminal;

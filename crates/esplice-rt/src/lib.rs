@@ -1,8 +1,52 @@
-//! Macros that return the blocks of a memory layout, for firmware that forbids unsafe code.
+//! Services for ESP32 firmware: arenas and buffers, channels that pass buffers on without a copy,
+//! and the blocks of a memory layout.
+//!
+//! Nothing here allocates or needs an operating system. Each service is a feature, and all are on by
+//! default; what a program does not use is not linked.
+//!
+//! | module | feature | has |
+//! |--------|---------|-----|
+//! | [`arena`] | `arena` | [`Arena`](arena::Arena), an allocator for memory that is never freed |
+//! | [`pool`] | `arena` | [`Pool`](pool::Pool), equal buffers that return when they are dropped |
+//! | [`splice`] | `splice` | [`SpliceChan`](splice::SpliceChan), a channel for buffers and other values |
+//!
+//! # From an arena to another task
+//!
+//! A memory layout (`[layout]` in `esplice.toml`) reserves arenas. A pool divides one into buffers,
+//! and a channel passes them on: the bytes stay where they are, and a buffer returns to its pool when
+//! the last owner drops it.
+//!
+//! ```
+//! use core::mem::MaybeUninit;
+//! use esplice_rt::{arena::Arena, pool::Buf, splice::SpliceChan};
+//!
+//! static CHAN: SpliceChan<Buf, 4> = SpliceChan::new();
+//!
+//! # let dma = || Some(Box::leak(Box::new([MaybeUninit::<u8>::uninit(); 4096])));
+//! // In firmware the generated module has a function for each arena: layout::dma().
+//! let mut arena = Arena::new(dma().unwrap());
+//! let pool = arena.pool(256, 64, 8)?;
+//! let (mut sender, mut receiver) = CHAN.split().unwrap();
+//!
+//! let mut buffer = pool.take().unwrap();
+//! buffer.fill_from(b"hello");
+//! let at = buffer.as_ptr();
+//! sender.try_send(buffer).unwrap();
+//!
+//! let received = receiver.try_recv().unwrap();
+//! assert_eq!(&received[..], b"hello");
+//! assert_eq!(received.as_ptr(), at);
+//! assert_eq!(pool.available(), 7);
+//! drop(received);
+//! assert_eq!(pool.available(), 8);
+//! # Ok::<(), esplice_rt::arena::ArenaFull>(())
+//! ```
+//!
+//! # Crates that forbid unsafe code
 //!
 //! The module that `esplice-build` writes contains unsafe code, so a crate with
 //! `#![forbid(unsafe_code)]` cannot include it. With `Layout::safe_module` in `build.rs` the module
-//! calls these macros instead, and the unsafe code belongs to this crate:
+//! calls macros of this crate instead, and the unsafe code belongs to this crate:
 //!
 //! ```ignore
 //! // build.rs
@@ -11,133 +55,23 @@
 //! }
 //! ```
 //!
-//! The macros trust the symbol names passed to them. No other use of them is supported.
+//! These macros trust the symbol names passed to them. No other use of them is supported.
 
 #![no_std]
-#![allow(unsafe_code, reason = "the macros contain it so that their callers need not")]
-
-/// A flag that can be taken once. Only the macros may use it.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Once(core::sync::atomic::AtomicBool);
-
-impl Once {
-    #[doc(hidden)]
-    pub const fn new() -> Once {
-        Once(core::sync::atomic::AtomicBool::new(false))
-    }
-
-    /// Returns true on the first call.
-    #[doc(hidden)]
-    #[cfg(target_has_atomic = "8")]
-    pub fn take(&self) -> bool {
-        !self.0.swap(true, core::sync::atomic::Ordering::AcqRel)
-    }
-
-    /// Returns true on the first call.
-    ///
-    /// Chips without atomic read-modify-write instructions have one core, so nothing can run in
-    /// between while interrupts are off (RISC-V Privileged Architecture, mstatus: MIE is bit 3).
-    #[doc(hidden)]
-    #[cfg(not(target_has_atomic = "8"))]
-    pub fn take(&self) -> bool {
-        use core::sync::atomic::Ordering::Relaxed;
-        let status: usize;
-        // SAFETY: turns interrupts off; the code below turns them on again if they were on.
-        unsafe { core::arch::asm!("csrrci {0}, mstatus, 8", out(reg) status) };
-        let free = !self.0.load(Relaxed);
-        self.0.store(true, Relaxed);
-        if status & 8 != 0 {
-            // SAFETY: as above.
-            unsafe { core::arch::asm!("csrsi mstatus, 8") };
-        }
-        free
-    }
-}
-
-/// Defines a function that returns the memory between two linker symbols, once.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! block {
-    ($(#[$about:meta])* $name:ident: $item:ty, $start:ident, $end:ident) => {
-        $(#[$about])*
-        #[allow(dead_code)]
-        pub fn $name() -> Option<&'static mut [$item]> {
-            static TAKEN: $crate::Once = $crate::Once::new();
-            unsafe extern "C" {
-                static mut $start: u8;
-                static mut $end: u8;
-            }
-            if !TAKEN.take() {
-                return None;
-            }
-            let start = &raw mut $start;
-            let len = (&raw mut $end as usize).saturating_sub(start as usize);
-            // SAFETY: the linker reserved these bytes for this function, which returns them only
-            // once.
-            Some(unsafe { ::core::slice::from_raw_parts_mut(start.cast::<$item>(), len) })
-        }
-    };
-}
-
-/// Defines the same function on a host, backed by a static.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! host_block {
-    ($(#[$about:meta])* $name:ident: $item:ty, $size:literal, $align:literal, $fill:expr) => {
-        $(#[$about])*
-        #[allow(dead_code)]
-        pub fn $name() -> Option<&'static mut [$item]> {
-            #[repr(align($align))]
-            struct Block([$item; $size]);
-            static TAKEN: $crate::Once = $crate::Once::new();
-            static mut BLOCK: Block = Block([$fill; $size]);
-            if !TAKEN.take() {
-                return None;
-            }
-            let block = &raw mut BLOCK;
-            // SAFETY: nothing else refers to this static, and it is returned only once.
-            let block: &'static mut Block = unsafe { &mut *block };
-            Some(&mut block.0)
-        }
-    };
-}
-
-/// Adds the heap returned by the layout's module to esp-alloc's heap. Evaluates to its length in
-/// bytes, or `None` if the heap was already taken.
-#[macro_export]
-macro_rules! add_heap_to_esp_alloc {
-    ($heap:expr) => {
-        match $heap {
-            Some(heap) => {
-                let heap: &'static mut [::core::mem::MaybeUninit<u8>] = heap;
-                let len = heap.len();
-                // SAFETY: the slice is borrowed for `'static`, so nothing else uses its memory.
-                let region = unsafe {
-                    ::esp_alloc::HeapRegion::new(
-                        heap.as_mut_ptr().cast(),
-                        len,
-                        ::esp_alloc::MemoryCapability::Internal.into(),
-                    )
-                };
-                // SAFETY: as above.
-                unsafe { ::esp_alloc::HEAP.add_region(region) };
-                Some(len)
-            }
-            None => None,
-        }
-    };
-}
 
 #[cfg(test)]
-mod tests {
-    host_block!(#[doc = "Some."] bytes: u8, 16, 64, 0xa5);
+extern crate std;
 
-    #[test]
-    fn a_block_is_given_away_once() {
-        let given = bytes().unwrap();
-        assert_eq!(given, [0xa5; 16]);
-        assert!((given.as_ptr() as usize).is_multiple_of(64));
-        assert!(bytes().is_none());
-    }
-}
+mod layout;
+#[cfg(any(feature = "arena", feature = "splice"))]
+mod sync;
+
+#[cfg(feature = "arena")]
+pub mod arena;
+#[cfg(feature = "arena")]
+pub mod pool;
+#[cfg(feature = "splice")]
+pub mod splice;
+
+#[doc(hidden)]
+pub use layout::Once;

@@ -13,6 +13,7 @@ mod library;
 mod ota;
 mod own_test;
 mod rom_loaded;
+mod splice;
 mod wild;
 
 #[test]
