@@ -7,7 +7,7 @@ use std::{cell::RefCell, collections::BTreeSet};
 use esplice_chip::{ChipDb, FlashOffset};
 use esplice_flash::{FlashOptions, Stub, StubSource, with_board};
 use esplice_protocol::{Opcode, Request, slip};
-use esplice_sim::{Board, SimPort, Snapshot, TimeMode, millis, nor::Nor};
+use esplice_sim::{Board, SharedBoard, SimPort, Snapshot, TimeMode, millis, nor::Nor};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 
 const FLASH: u32 = 1 << 20;
@@ -49,11 +49,10 @@ fn start() -> Snapshot {
     let mut nor = Nor::in_memory(FLASH, &chip.sim.as_ref().expect("a virtual board").flash);
     nor.put(0, &vec![FILL; FLASH as usize]).expect("the contents fit");
     let board = Board::with_flash(chip, nor, TimeMode::None).expect("a board");
-    let mut port = SimPort::from_board("board", Box::new(board.clone()), TimeMode::None);
-    drop(board);
+    let shared = SharedBoard::new(board);
+    let mut port = SimPort::from_board("board", Box::new(shared.clone()), TimeMode::None);
     let stub = StubSource::only(Stub::own(chip).expect("a stub"));
     let options = FlashOptions::default().target(Some(chip.clone())).stub(stub);
-    let shared = port.board().expect("a board");
     with_board(&mut port, &options, &mut |_| {}, |session, _| {
         // Both parts are uploaded.
         session.erase_region(FlashOffset(0), 0)?;
