@@ -319,3 +319,32 @@ fn an_idf_projects_flash_args_are_written() {
         flash.starts_with(&merged[..0x9000]) && flash[0x1_0000..].starts_with(&merged[0x1_0000..])
     );
 }
+
+/// Every command of esplice in the tables of "Coming from another tool" exists, with its flags.
+#[test]
+fn commands_for_those_who_come_from_other_tools_exist() {
+    let page = crate::support::repository().join("docs/src/guide/coming-from.md");
+    let page = fs::read_to_string(page).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    for line in page.lines().filter(|line| line.starts_with('|')) {
+        let ours = line.trim_matches('|').split(" | ").last().unwrap();
+        for command in ours.split('`').skip(1).step_by(2) {
+            let Some(words) = command.strip_prefix("esplice ") else { continue };
+            let words: Vec<&str> = words.split_whitespace().filter(|word| *word != "…").collect();
+            let mut path = vec![words[0]];
+            path.extend(
+                words
+                    .get(1)
+                    .filter(|_| ["image", "partition", "nvs", "layout"].contains(&words[0])),
+            );
+            let said = run(directory.path(), &format!("{} --help", path.join(" ")));
+            assert_eq!(said.exit, 0, "{command}");
+            for flag in words.iter().filter(|word| word.starts_with("--") && word.len() > 2) {
+                assert!(said.out.contains(*flag), "{command}: {flag}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 50, "{count}");
+}
