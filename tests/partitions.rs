@@ -419,3 +419,46 @@ factory   app   factory   0x10000  0x210000     2M
     at_board(at, "flash hello.bin --partition nvs").check(6, &["partition nvs is of type data"]);
     at_board(at, "flash hello.bin --partition qqqq").check(6, &["hint: app partitions: factory"]);
 }
+
+#[test]
+fn a_table_is_changed_in_place_and_compared() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let text = "# Name, Type, SubType, Offset, Size\nnvs,  data, nvs,   , 24K\n# The app.\napp,  app,  factory, , 1M\n";
+    fs::write(at.join("partitions.csv"), text).unwrap();
+    fs::write(at.join("old.csv"), text).unwrap();
+    let said = run(at, "partition set app size=1536K").check(0, &[]);
+    assert_eq!(said.out, "partitions.csv: size=1536K\n");
+    let edited = fs::read_to_string(at.join("partitions.csv")).unwrap();
+    assert_eq!(edited, text.replace("1M", "1536K"));
+    let said = run(at, "partition diff old.csv partitions.csv").check(0, &[]);
+    assert_eq!(said.out, "~ app: size 0x100000 → 0x180000\n");
+    run(at, "partition set nvs offset=0x11000 name=store").check(0, &[]);
+    let said = run(at, "partition diff old.csv partitions.csv").check(0, &[]);
+    assert_eq!(
+        said.out,
+        "- nvs: data nvs, 0x6000 bytes at 0x9000\n\
+         ~ app: offset 0x10000 → 0x20000, size 0x100000 → 0x180000; its content does not move along\n\
+         + store: data nvs, 0x6000 bytes at 0x11000\n"
+    );
+    let value = &result(&run(at, "partition diff old.csv old.csv --format json"))["value"];
+    assert_eq!(value["changes"], serde_json::json!([]));
+
+    let before = fs::read(at.join("partitions.csv")).unwrap();
+    for (words, exit, told) in [
+        (
+            "appp size=1M",
+            3,
+            &["partitions.csv:no partition is called \"appp\"", "did you mean \"app\"?"][..],
+        ),
+        ("app size", 2, &["\"size\" is not COLUMN=VALUE"]),
+        ("app siez=1M", 2, &["no column \"siez\"", "did you mean \"size\"?"]),
+        ("app size=big", 3, &["partitions.csv:4:"]),
+        ("app size=1M --file gone.csv", 3, &["cannot read gone.csv"]),
+        ("app offset=0x10001", 3, &["partitions.csv:4:"]),
+        ("app offset=0x20100", 6, &["is not aligned"]),
+    ] {
+        run(at, &format!("partition set {words}")).check(exit, told);
+        assert_eq!(fs::read(at.join("partitions.csv")).unwrap(), before, "{words}");
+    }
+}

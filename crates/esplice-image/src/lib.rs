@@ -23,6 +23,7 @@ mod boot_image;
 mod bootloader;
 mod byte_runs;
 mod content;
+mod csv_edit;
 mod csv_error;
 mod descriptor;
 mod device;
@@ -68,6 +69,7 @@ pub use boot_image::{BootHead, BootImage};
 #[cfg(feature = "bootloaders")]
 pub use bootloader::{Bootloader, BootloaderError, second_stage, second_stage_for};
 pub use content::Content;
+pub use csv_edit::{CsvColumn, CsvEditError};
 pub use csv_error::{CsvError, CsvFault};
 pub use descriptor::AppDescriptor;
 pub use device::{DeviceFacts, FoundTable, TableSearch};

@@ -5,6 +5,7 @@ mod support;
 mod bad_elf;
 mod bootloader;
 mod chips;
+mod csv_edit;
 mod direct;
 mod esptool;
 mod formats;

@@ -2,8 +2,10 @@
 
 pub mod check;
 pub mod convert;
+pub mod diff;
 pub mod erase;
 pub mod read;
+pub mod set;
 pub mod show;
 pub mod write;
 
@@ -34,6 +36,10 @@ pub enum Command {
     Convert(convert::Args),
     /// Check a table, from a file or a board, as ESP-IDF's bootloader does
     Check(check::Args),
+    /// List what changes from one table to another
+    Diff(diff::Args),
+    /// Change a table in a CSV file, and keep its comments
+    Set(set::Args),
     /// Read a partition into a file
     Read(read::Args),
     /// Write a file to a partition
@@ -47,6 +53,8 @@ pub fn run(command: &Command, shell: &mut Shell, interrupt: &Interrupt) -> Resul
         Command::Show(args) => show::run(args, shell, interrupt),
         Command::Convert(args) => convert::run(args, shell),
         Command::Check(args) => check::run(args, shell, interrupt),
+        Command::Diff(args) => diff::run(args, shell),
+        Command::Set(args) => set::run(args, shell),
         Command::Read(args) => read::run(args, shell, interrupt),
         Command::Write(args) => write::run(args, shell, interrupt),
         Command::Erase(args) => erase::run(args, shell, interrupt),

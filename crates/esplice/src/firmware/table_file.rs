@@ -44,7 +44,8 @@ pub struct Place {
 }
 
 impl Place {
-    fn offset_or_usual(&self) -> FlashOffset {
+    /// Returns the offset that the user or the chip names, else the usual one.
+    pub fn offset_or_usual(&self) -> FlashOffset {
         let of_chip = self.chip.as_ref().map(|chip| chip.image.partition_table_offset);
         self.offset.or(of_chip).unwrap_or(USUAL_OFFSET)
     }
