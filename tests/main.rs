@@ -49,6 +49,7 @@ mod monitor;
 mod new;
 mod notices;
 mod nvs;
+mod ota;
 mod other_words;
 mod outputs;
 mod panics;

@@ -17,6 +17,7 @@ mod man;
 mod monitor;
 mod new;
 mod nvs;
+mod ota;
 mod partition;
 mod ports;
 mod read;
@@ -98,6 +99,9 @@ pub enum Command {
     /// Make and show NVS partitions, the key-value storage of ESP-IDF
     #[command(subcommand)]
     Nvs(Box<nvs::Command>),
+    /// Make, sign and check updates over the air
+    #[command(subcommand)]
+    Ota(Box<ota::Command>),
     /// Show and check the memory layout
     #[command(subcommand)]
     Layout(layout::Command),
@@ -142,6 +146,7 @@ impl Command {
             Command::Image(image::Command::Split(args)) => image::split::run(&args, shell),
             Command::Partition(command) => partition::run(&command, shell, interrupt),
             Command::Nvs(command) => nvs::run(&command, shell, interrupt),
+            Command::Ota(command) => ota::run(&command, shell),
             Command::Layout(command) => layout::run(&command, shell),
             Command::Size(args) => size::run(&args, shell, interrupt),
             Command::Sim(args) => sim::run(&args, shell, interrupt),
