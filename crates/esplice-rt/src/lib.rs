@@ -8,6 +8,7 @@
 //! |--------|---------|-----|
 //! | [`arena`] | `arena` | [`Arena`](arena::Arena), an allocator for memory that is never freed |
 //! | [`pool`] | `arena` | [`Pool`](pool::Pool), equal buffers that return when they are dropped |
+//! | [`crash`] | `crash` | [`install`](crash::install) and [`record`](crash::record), for a panic to be reported after the reset |
 //! | [`splice`] | `splice` | [`SpliceChan`](splice::SpliceChan), a channel for buffers and other values |
 //!
 //! # From an arena to another task
@@ -68,6 +69,8 @@ mod sync;
 
 #[cfg(feature = "arena")]
 pub mod arena;
+#[cfg(feature = "crash")]
+pub mod crash;
 #[cfg(feature = "arena")]
 pub mod pool;
 #[cfg(feature = "splice")]

@@ -7,6 +7,7 @@
 //! `tests/firmware/boots` by the toolchain that `esplice build` uses.
 
 mod bench;
+mod crash;
 mod esp_hal;
 mod flash;
 mod library;
