@@ -66,8 +66,8 @@ fn the_size_may_come_from_a_partition_table() {
     assert_eq!(result(&said)["value"]["len"], 0x4000);
     make(at, "--partition-table t.csv --partition more").check(0, &[]);
     assert_eq!(fs::metadata(at.join("nvs.bin")).unwrap().len(), 0x3000);
-    make(at, "--partition-table t.csv --partition mroe")
-        .check(3, &["t.csv has no partition \"mroe\"", "selects one of nvs, more"]);
+    make(at, "--partition-table t.csv --partition other")
+        .check(3, &["t.csv has no partition \"other\"", "selects one of nvs, more"]);
 }
 
 #[test]

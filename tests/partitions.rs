@@ -452,7 +452,7 @@ fn a_table_is_changed_in_place_and_compared() {
             &["partitions.csv:no partition is called \"appp\"", "did you mean \"app\"?"][..],
         ),
         ("app size", 2, &["\"size\" is not COLUMN=VALUE"]),
-        ("app siez=1M", 2, &["no column \"siez\"", "did you mean \"size\"?"]),
+        ("app sise=1M", 2, &["no column \"sise\"", "did you mean \"size\"?"]),
         ("app size=big", 3, &["partitions.csv:4:"]),
         ("app size=1M --file gone.csv", 3, &["cannot read gone.csv"]),
         ("app offset=0x10001", 3, &["partitions.csv:4:"]),

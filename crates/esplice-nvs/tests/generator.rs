@@ -126,7 +126,7 @@ fn partitions_equal_those_of_the_generator() {
         let text = fs::read_to_string(&csv).unwrap();
         let words = text.lines().next().unwrap().trim_start_matches('#').split_whitespace();
         for word in words {
-            let (size, version) = word.split_once('v').expect("SIZEvVERSION");
+            let (size, version) = word.split_once('v').expect("a size, v and a version");
             let size = u32::from_str_radix(size.trim_start_matches("0x"), 16).unwrap();
             let version = if version == "1" { Version::V1 } else { Version::V2 };
             for key in [None, Some(key(jobs.len() as u8))] {
