@@ -31,6 +31,8 @@ mod esptool;
 mod esptool_hardware;
 mod firmware_in_build_rs;
 mod flash_commands;
+#[cfg(target_os = "linux")]
+mod gdb;
 mod generated_module;
 mod go;
 mod hello;

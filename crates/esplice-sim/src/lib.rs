@@ -45,8 +45,8 @@ pub mod spec;
 pub mod uart_tcp;
 
 pub use board::{
-    Board, Bridge, Counters, PinEdge, PortLoss, RomNames, SentByte, Snapshot, Status, TraceEvent,
-    TraceKinds, TraceSink, Traced,
+    Access, Board, Bridge, Checkpoint, Counters, DebugStop, PinEdge, PortLoss, Position, RomNames,
+    SentByte, Snapshot, Status, Stops, TraceEvent, TraceKinds, TraceSink, Traced, Watchpoint,
 };
 pub use error::{Printed, SimError};
 pub use port::SimPort;

@@ -10,6 +10,7 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -385,6 +386,38 @@ impl Nor {
             Some(end) if end <= self.bytes.len() => Ok(start..end),
             _ => Err(NorError::OutOfRange { offset, len: len as u64, size: self.size() }),
         }
+    }
+}
+
+/// Contents of a flash chip in pieces, of which equal ones are shared.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedBytes(Vec<Arc<[u8]>>);
+
+impl SharedBytes {
+    /// Returns a copy of `bytes` that shares the pieces that are equal in `before`.
+    pub(crate) fn new(bytes: &[u8], before: Option<&SharedBytes>) -> SharedBytes {
+        let pieces = bytes.chunks(BLOCK_64K_LEN as usize).enumerate().map(|(number, piece)| {
+            let known = before.and_then(|before| before.0.get(number));
+            known.filter(|known| ***known == *piece).map_or_else(|| piece.into(), Arc::clone)
+        });
+        SharedBytes(pieces.collect())
+    }
+
+    /// Returns all bytes.
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        self.0.concat()
+    }
+}
+
+impl Nor {
+    /// Takes the contents out, until [`Nor::restore_bytes`].
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Restores the contents without a flash operation.
+    pub(crate) fn restore_bytes(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
     }
 }
 

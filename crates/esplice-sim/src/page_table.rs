@@ -1,32 +1,24 @@
 //! A table with a number for each 4 KiB page of the address space.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, LazyLock},
+};
 
 /// Pages of the address space.
 pub(crate) const PAGES: usize = 1 << 20;
-/// Entries compared together when a table is copied: one page of the host.
-const PIECE: usize = 1024;
 
-/// Starts as all 0, in memory that the host's allocator provides zeroed. Untouched parts cost
-/// nothing, also in a copy.
-#[derive(Debug)]
-pub(crate) struct PageTable(Box<[u32; PAGES]>);
+/// Starts as all 0. A copy takes no memory until one of both is changed.
+#[derive(Debug, Clone)]
+pub(crate) struct PageTable(Arc<[u32; PAGES]>);
 
 impl PageTable {
     pub fn new() -> Self {
-        Self(vec![0; PAGES].try_into().expect("the length is that of the table"))
-    }
-}
-
-impl Clone for PageTable {
-    fn clone(&self) -> Self {
-        let mut copy = Self::new();
-        for (to, from) in copy.0.chunks_mut(PIECE).zip(self.0.chunks(PIECE)) {
-            if from.iter().any(|number| *number != 0) {
-                to.copy_from_slice(from);
-            }
-        }
-        copy
+        static EMPTY: LazyLock<PageTable> = LazyLock::new(|| {
+            let zeros: Arc<[u32]> = std::iter::repeat_n(0, PAGES).collect();
+            PageTable(zeros.try_into().expect("the length is that of the table"))
+        });
+        EMPTY.clone()
     }
 }
 
@@ -40,8 +32,7 @@ impl Deref for PageTable {
 }
 
 impl DerefMut for PageTable {
-    #[inline(always)]
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
+        Arc::make_mut(&mut self.0)
     }
 }

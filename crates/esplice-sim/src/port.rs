@@ -167,8 +167,7 @@ impl SimPort {
     /// Returns a port, called `name` in messages, to an existing board. With [`TimeMode::Real`] the
     /// port follows the host's clock from now on.
     pub fn from_board(name: &str, board: Box<dyn SerialEnd>, time: TimeMode) -> SimPort {
-        let host = || Box::new(SystemClock { started: host_now() }) as Box<dyn HostClock>;
-        let clock = (time == TimeMode::Real).then(host);
+        let clock = (time == TimeMode::Real).then(host_clock);
         SimPort { time, ..SimPort::with_clock(name, board, clock) }
     }
 
@@ -466,6 +465,11 @@ impl Port for SimPort {
     fn caps(&self) -> Caps {
         Caps { lines: true, baud: true, latency: Duration::ZERO }
     }
+}
+
+/// Returns the host's clock, from now on.
+pub fn host_clock() -> Box<dyn HostClock> {
+    Box::new(SystemClock { started: host_now() })
 }
 
 /// The host's clock.

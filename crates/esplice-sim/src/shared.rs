@@ -78,6 +78,11 @@ impl SharedBoard {
         self.inner().peer = Some(peer);
     }
 
+    /// Returns whether another program is connected to the board.
+    pub fn has_peer(&self) -> bool {
+        self.inner().peer.is_some()
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -24,6 +24,7 @@ mod rom;
 mod serial_pins;
 mod serve;
 mod sleep;
+mod slices;
 mod trace;
 mod uart_tcp;
 mod usb;

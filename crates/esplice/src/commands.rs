@@ -9,6 +9,7 @@ mod detect;
 mod doctor;
 mod erase;
 mod flash;
+pub mod gdb;
 mod hash;
 pub mod image;
 mod layout;
@@ -47,6 +48,8 @@ pub enum Command {
     Flash(flash::Args),
     /// Build, flash and show the board's output
     Run(Box<run::Args>),
+    /// Debug a virtual board's firmware with GDB
+    Gdb(Box<gdb::Args>),
     /// Show a board's output
     Monitor(monitor::Args),
     /// Write files to a board's flash
@@ -135,6 +138,7 @@ impl Command {
             Command::SaveImage(args) => build::run(&args.into_build(), shell, interrupt),
             Command::Flash(args) => flash::run(&args, shell, interrupt),
             Command::Run(args) => run::run(&args, shell, interrupt),
+            Command::Gdb(args) => gdb::run(&args, shell, interrupt),
             Command::Monitor(args) => monitor::run(&args, shell, interrupt),
             Command::Image(image::Command::Info(args)) | Command::ImageInfo(args) => {
                 image::info::run(&args, shell)

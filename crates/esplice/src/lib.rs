@@ -81,6 +81,7 @@ struct Cli {
 /// The codes are listed by `esplice --help` and in the reference.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    let args = commands::gdb::with_command(args);
     if linker::is_asked(&args) {
         diagnostics::join();
         return linker::run(args.into_iter().skip(1).collect());

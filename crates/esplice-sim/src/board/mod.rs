@@ -3,6 +3,7 @@
 mod bridge;
 mod cable;
 mod counters;
+mod debug;
 mod faults;
 mod host;
 mod idle;
@@ -43,6 +44,7 @@ use crate::{
 
 pub use bridge::Bridge;
 pub use counters::Counters;
+pub use debug::{Access, Checkpoint, DebugStop, Position, Stops, Watchpoint};
 pub use faults::PortLoss;
 pub use line::SentByte;
 pub use pins::PinEdge;
@@ -87,6 +89,12 @@ pub struct Board {
     usb_held: bool,
     /// Set if the mask ROM's code is executed: where it starts after each reset.
     reset_vector: Option<u32>,
+    /// Calls of modelled ROM functions and returns from them since power-on.
+    rom_calls: u64,
+    /// Cycle at which the instruction or ROM function began that the chip last waited in.
+    paused_from: u64,
+    /// Set if the board was ever debugged.
+    debug: Option<Box<debug::Debug>>,
 }
 
 /// The state of the chip.
@@ -194,6 +202,9 @@ impl Board {
             usb_download: false,
             usb_held: false,
             reset_vector: None,
+            rom_calls: 0,
+            paused_from: 0,
+            debug: None,
         })
     }
 
@@ -225,6 +236,9 @@ impl Board {
         let deadline = ticks(deadline);
         self.soc.fabric.watch_output = stop_on_output;
         loop {
+            if self.is_stopped() {
+                return Ok(());
+            }
             let now = self.soc.fabric.now();
             let next = self.events(deadline);
             if stop_on_output && self.output_at().is_some_and(|at| at <= now) {
@@ -311,6 +325,7 @@ impl Board {
             State::Running => {
                 if let Some(sleep) = self.soc.fabric.sleep {
                     self.state = State::Sleeping(sleep, now);
+                    self.paused_from = self.cpu.cycles.saturating_sub(1);
                     if sleep == Sleep::Deep {
                         self.soc.fabric.pins.power_down();
                     }
@@ -385,11 +400,17 @@ impl Board {
         let until = self.soc.fabric.clock.cycle_at(next).max(self.cpu.cycles + 1);
         self.soc.set_horizon(next);
         let until = self.signal_interrupts(until);
-        let stop = match self.run_traced(until).or_else(|| self.look_for_loop(until)) {
+        let until = self.debug_limit(until);
+        let waited = self.cpu.is_waiting();
+        let special = self.run_traced(until).or_else(|| self.run_debugged(until));
+        let stop = match special.or_else(|| self.look_for_loop(until)) {
             Some(stop) => stop,
             None => self.cpu.run(&mut self.soc, self.idle.limit(until)),
         };
         self.soc.fabric.clock.cycle = self.cpu.cycles;
+        if !waited && self.cpu.is_waiting() {
+            self.paused_from = self.cpu.cycles.saturating_sub(1);
+        }
         if let Some(addr) = self.soc.take_rom_fetch() {
             if addr == self.table.facts().vectors {
                 self.continue_boot(boot::Next::Step(boot::Step::Panic));
@@ -400,21 +421,28 @@ impl Board {
         }
         match stop {
             Stop::Budget | Stop::YieldRequested => {}
+            Stop::Breakpoint => self.at_breakpoint(),
             Stop::Wfi if self.cpu.cycles < self.irq_from => self.cpu.cycles = self.irq_from,
             Stop::Wfi => self.skip_to(next),
             Stop::Hook(addr) if addr == self.table.resume() => {
+                self.rom_calls += 1;
                 match self.suspended.remove(&self.cpu.x[rom::SP]) {
                     Some(flow) => self.state = State::Rom { flow, then: AfterRom::Return },
                     None => self.missing_rom(addr),
                 }
             }
             Stop::Hook(addr) if addr == self.table.facts().stub_return => {
+                self.rom_calls += 1;
                 self.continue_boot(boot::Next::Step(boot::Step::Woken));
             }
             Stop::Hook(addr) => {
+                self.rom_calls += 1;
+                let (watched, began) = (self.watched_memory(), self.cpu.cycles);
+                self.paused_from = began;
                 if let Some(vector) = rom::Vector::at(addr, &self.table) {
                     self.cpu.cycles += vector.run(&mut self.cpu, &mut self.soc, &self.table);
                     self.soc.fabric.clock.cycle = self.cpu.cycles;
+                    self.compare_watched(&watched, began);
                     return;
                 }
                 let called =
@@ -423,6 +451,7 @@ impl Board {
                     Some(flow) => self.begin_rom(flow, AfterRom::Return),
                     None => self.missing_rom(addr),
                 }
+                self.compare_watched(&watched, began);
             }
             Stop::DoubleFault { .. } => self.state = State::Stuck,
         }

@@ -44,10 +44,10 @@ impl Board {
                 break;
             }
             let status = self.soc.load32(console + uart::STATUS).unwrap_or(0);
-            if !flow.usb_alone && status >> 16 & 0x3ff >= uart::DEPTH as u32 {
-                break;
-            }
-            if self.waits_for_usb(now) || !self.print_on_usb(byte) {
+            let is_full = !flow.usb_alone && status >> 16 & 0x3ff >= uart::DEPTH as u32;
+            if is_full || self.waits_for_usb(now) || !self.print_on_usb(byte) {
+                // The polls depend on the first one alone, and not on when the board is looked at.
+                flow.next_byte = now + ticks(FIFO_POLL);
                 break;
             }
             if !flow.usb_alone {
@@ -63,6 +63,7 @@ impl Board {
             }
         }
         if flow.out.is_empty() && flow.until.max(flow.next_byte) <= now {
+            self.rom_calls += 1;
             match then {
                 AfterRom::Return => {
                     self.trace_rom_return(self.cpu.pc, self.cpu.x[1]);
@@ -75,7 +76,7 @@ impl Board {
         }
         let wake = match flow.out.is_empty() {
             true => flow.until.max(flow.next_byte),
-            false => flow.next_byte.max(now + ticks(FIFO_POLL)),
+            false => flow.next_byte,
         };
         self.state = State::Rom { flow, then };
         self.skip_to(next.min(wake));

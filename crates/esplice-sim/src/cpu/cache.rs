@@ -13,13 +13,15 @@ pub(super) type Page = [Op; OPS];
 /// The cache of decoded pages. Its size is bounded by the amount of executable code: at 4 bytes per
 /// byte of code, some 40 MB if firmware ran through all of a chip's 8 MiB flash window.
 #[derive(Debug, Clone)]
-pub(super) struct CodeCache {
+pub(crate) struct CodeCache {
     /// 1 + index into `pages` for each page of the address space, or 0.
     index: PageTable,
     pages: Vec<Box<Page>>,
     /// Page number of each entry in `pages`.
     numbers: Vec<u32>,
     hooks: HashSet<u32>,
+    /// Addresses of the debugger's breakpoints, decoded like hooks.
+    breakpoints: HashSet<u32>,
 }
 
 impl CodeCache {
@@ -29,7 +31,13 @@ impl CodeCache {
             pages: Vec::new(),
             numbers: Vec::new(),
             hooks: HashSet::new(),
+            breakpoints: HashSet::new(),
         }
+    }
+
+    /// Returns a cache with the same hooks and breakpoints, in which nothing is decoded.
+    pub fn emptied(&self) -> Self {
+        Self { hooks: self.hooks.clone(), breakpoints: self.breakpoints.clone(), ..Self::new() }
     }
 
     /// Returns the page of an address, if anything in it is decoded.
@@ -84,14 +92,25 @@ impl CodeCache {
         self.set(addr, op);
     }
 
+    pub fn has_breakpoint(&self, addr: u32) -> bool {
+        self.breakpoints.contains(&addr)
+    }
+
     pub fn set_hooks(&mut self, hooks: HashSet<u32>) {
-        for addr in std::mem::replace(&mut self.hooks, hooks) {
-            if let Some(page) = self.page_mut(addr) {
-                page[(addr as usize & 0xfff) / 2] = Op::default();
-            }
-        }
-        let hooks: Vec<u32> = self.hooks.iter().copied().collect();
-        for addr in hooks {
+        let old = std::mem::replace(&mut self.hooks, hooks);
+        let new: Vec<u32> = self.hooks.iter().copied().collect();
+        self.decode_again(old.into_iter().chain(new));
+    }
+
+    pub fn set_breakpoints(&mut self, breakpoints: HashSet<u32>) {
+        let changed: Vec<u32> =
+            self.breakpoints.symmetric_difference(&breakpoints).copied().collect();
+        self.breakpoints = breakpoints;
+        self.decode_again(changed);
+    }
+
+    fn decode_again(&mut self, addrs: impl IntoIterator<Item = u32>) {
+        for addr in addrs {
             if let Some(page) = self.page_mut(addr) {
                 page[(addr as usize & 0xfff) / 2] = Op::default();
             }
@@ -142,7 +161,7 @@ pub(super) fn decode_run<B: Bus>(
 ) -> Result<(), (u32, u32)> {
     let mut addr = pc;
     loop {
-        let (op, len) = if cache.hooks.contains(&addr) {
+        let (op, len) = if cache.hooks.contains(&addr) || cache.breakpoints.contains(&addr) {
             // The bytes are not read, so a hook may be at an address that can't be fetched.
             (Op { kind: Kind::Hook, ..Op::default() }, 2)
         } else {

@@ -214,6 +214,11 @@ impl Cpu {
         if csrs.user_mode && number >> 8 & 3 != 0 {
             return None;
         }
+        self.csr_value(number)
+    }
+
+    fn csr_value(&self, number: u32) -> Option<u32> {
+        let csrs = &self.csrs;
         let trigger = csrs.tselect as usize % MAX_TRIGGERS;
         Some(match number {
             0x000 => csrs.mstatus & (UIE | UPIE),
@@ -243,6 +248,11 @@ impl Cpu {
             _ if self.model.stores(number) => csrs.stored.get(&number).copied().unwrap_or(0),
             _ => return None,
         })
+    }
+
+    /// Reads a CSR like an instruction in machine mode.
+    pub(crate) fn machine_csr(&self, number: u32) -> Option<u32> {
+        self.csr_value(number)
     }
 
     /// Writes a CSR. Read-only bits keep their value, and numbers that do not exist are ignored.

@@ -312,9 +312,14 @@ impl Cpu {
         }
         let exit = self.execute(bus, self.cycles + 1, true);
         if let Exit::Hook = exit {
-            return Some(Stop::Hook(pc));
+            return Some(self.hook_stop());
         }
         self.finish_step(exit, bus)
+    }
+
+    /// Returns the stop for pc at a hook, a breakpoint or both, of which the breakpoint comes first.
+    pub(super) fn hook_stop(&self) -> Stop {
+        if self.cache.has_breakpoint(self.pc) { Stop::Breakpoint } else { Stop::Hook(self.pc) }
     }
 
     fn check_access(&mut self, intent: AccessKind, addr: u32) -> Result<(), (u32, u32)> {
@@ -423,6 +428,22 @@ impl Cpu {
             self.x[op.rd()] = result;
         }
         Some(Ok(()))
+    }
+
+    /// Executes the instruction at a breakpoint, or stops at the hook there. The firmware's own
+    /// triggers still apply.
+    pub(super) fn step_breakpoint<B: Bus>(&mut self, bus: &mut B) -> Option<Stop> {
+        if self.guard.is_active()
+            && let Err((cause, tval)) =
+                self.guard.check(&mut self.csrs, AccessKind::Fetch, self.pc, 2)
+        {
+            self.cycles += 1;
+            return self.exception(cause, tval);
+        }
+        if self.cache.is_hooked(self.pc) {
+            return Some(Stop::Hook(self.pc));
+        }
+        self.step_hooked(bus)
     }
 
     /// Executes the real instruction at a hook. Its decoded form replaces the hook for one

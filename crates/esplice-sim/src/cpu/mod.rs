@@ -42,7 +42,7 @@ pub use csr::{CpuModel, Csrs, MAX_PMP_ENTRIES, MAX_TRIGGERS};
 pub(crate) use decode::{Kind, Op};
 pub use trap::cause;
 
-use cache::CodeCache;
+pub(crate) use cache::CodeCache;
 use execute::Exit;
 use guard::{AccessKind, Guard};
 
@@ -116,6 +116,9 @@ pub enum Stop {
     /// emulates the function, adds its cost to [`Cpu::cycles`] and sets pc, or calls
     /// [`Cpu::pass_hook`] and runs on.
     Hook(u32),
+    /// pc is at a breakpoint of the debugger and the instruction there has not run. After
+    /// [`Cpu::pass_breakpoint`], the next `run` executes it.
+    Breakpoint,
     /// The CPU waits for an interrupt. Until [`Cpu::set_irq`] reports one, each `run` returns `Wfi`
     /// without using cycles.
     Wfi,
@@ -147,6 +150,10 @@ pub struct Cpu {
     waiting: bool,
     /// Hooked address whose real instruction runs next.
     pass_hook: Option<u32>,
+    /// Breakpoint that the next `run` ignores.
+    pass_breakpoint: Option<u32>,
+    /// Number of traps taken since power-on.
+    pub(crate) traps: u64,
     reservation: Option<u32>,
     cache: CodeCache,
     guard: Guard,
@@ -166,6 +173,8 @@ impl Cpu {
             irq: 0,
             waiting: false,
             pass_hook: None,
+            pass_breakpoint: None,
+            traps: 0,
             reservation: None,
             cache: CodeCache::new(),
             guard: Guard::new(),
@@ -183,6 +192,7 @@ impl Cpu {
         self.irq = 0;
         self.waiting = false;
         self.pass_hook = None;
+        self.pass_breakpoint = None;
         self.reservation = None;
     }
 
@@ -209,6 +219,12 @@ impl Cpu {
             {
                 return stop;
             }
+            if self.pass_breakpoint.take() == Some(self.pc)
+                && self.cache.has_breakpoint(self.pc)
+                && let Some(stop) = self.step_breakpoint(bus)
+            {
+                return stop;
+            }
             if self.cycles >= until_cycle {
                 return Stop::Budget;
             }
@@ -230,7 +246,7 @@ impl Cpu {
                         }
                     }
                 }
-                Exit::Hook => return Stop::Hook(self.pc),
+                Exit::Hook => return self.hook_stop(),
                 Exit::Trap { cause, tval } => {
                     if let Some(stop) = self.exception(cause, tval) {
                         return stop;
@@ -271,6 +287,28 @@ impl Cpu {
     /// Replaces the addresses at which `run` stops with [`Stop::Hook`]. Odd addresses are ignored.
     pub fn set_hooks(&mut self, addrs: impl IntoIterator<Item = u32>) {
         self.cache.set_hooks(addrs.into_iter().collect());
+    }
+
+    /// Replaces the addresses at which `run` stops with [`Stop::Breakpoint`]. Code and what it reads
+    /// stay unchanged, and execution elsewhere is not slower.
+    pub(crate) fn set_breakpoints(&mut self, addrs: impl IntoIterator<Item = u32>) {
+        self.cache.set_breakpoints(addrs.into_iter().collect());
+    }
+
+    /// Makes the next `run` ignore a breakpoint at the current pc.
+    pub(crate) fn pass_breakpoint(&mut self) {
+        self.pass_breakpoint = Some(self.pc);
+    }
+
+    /// Discards the decoded instructions and returns them, without the hooks and breakpoints.
+    pub(crate) fn take_decoded(&mut self) -> CodeCache {
+        let emptied = self.cache.emptied();
+        std::mem::replace(&mut self.cache, emptied)
+    }
+
+    /// Restores what [`Cpu::take_decoded`] returned.
+    pub(crate) fn restore_decoded(&mut self, cache: CodeCache) {
+        self.cache = cache;
     }
 
     /// Makes the next `run` execute the real instruction at the current pc once, although it is

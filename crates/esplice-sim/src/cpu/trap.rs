@@ -68,7 +68,16 @@ impl Cpu {
         }
     }
 
+    /// Takes the interrupt that is due before the next instruction. Returns whether there was one.
+    pub(crate) fn take_pending_interrupt(&mut self) -> bool {
+        self.waiting = false;
+        let due = self.is_interrupted();
+        self.take_interrupt();
+        due
+    }
+
     fn enter_trap(&mut self, cause: u32, tval: u32, handler: u32) {
+        self.traps += 1;
         let csrs = &mut self.csrs;
         csrs.mepc = self.pc;
         csrs.mcause = cause;

@@ -141,7 +141,7 @@ impl Rom {
                 }
                 Stop::Hook(TRAP) | Stop::DoubleFault { .. } => self.fate = Fate::Crashed,
                 Stop::Budget | Stop::Wfi => self.fate = Fate::Stuck,
-                Stop::YieldRequested => {}
+                Stop::YieldRequested | Stop::Breakpoint => {}
                 Stop::Hook(addr) => {
                     let name = self.replaced[&addr];
                     let Some(result) = self.replace(name) else { return };

@@ -252,7 +252,7 @@ impl Job {
                 Ok(Job {
                     load: Load::Plan { plan: firmware.plan, options },
                     target: Some(firmware.chip),
-                    elf: Some(FirmwareElf::of_firmware(firmware.elf.bytes)),
+                    elf: Some(FirmwareElf::of_firmware(firmware.elf)),
                     monitor_baud: None,
                 })
             }

@@ -6,7 +6,7 @@ use esplice_chip::{Chip, ChipDb};
 use esplice_flash::Strategy;
 use esplice_port::{OpenError, Options, PortKind, ROM_BAUD, chip_in_name};
 use esplice_protocol::Port;
-use esplice_sim::port::FaultLog;
+use esplice_sim::{SharedBoard, port::FaultLog};
 
 use crate::{
     config::project::Project,
@@ -23,6 +23,8 @@ pub struct Board {
     pub strategies: Vec<Strategy>,
     /// The known chips.
     pub chips: ChipDb,
+    /// The board itself, for a virtual board.
+    pub shared: Option<SharedBoard>,
     /// The log of planned faults, for a virtual board.
     faults: Option<FaultLog>,
 }
@@ -129,7 +131,8 @@ pub fn open_named(
         error => error.into(),
     })?;
     let strategies = open.strategies(chip)?;
-    Ok(Board { port: open.port, strategies, chips: options.chips, faults: open.faults })
+    let (shared, faults) = (open.board, open.faults);
+    Ok(Board { port: open.port, strategies, chips: options.chips, shared, faults })
 }
 
 /// Detects the chip at the port, for firmware that does not name its chip. A board that had to be

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     ops::Range,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread,
 };
@@ -20,13 +21,21 @@ pub struct Elf {
     pub bytes: Arc<Vec<u8>>,
     /// SHA-256 of the whole file.
     pub sha256: [u8; 32],
+    /// Path of the file, if it was read from one.
+    pub path: Option<PathBuf>,
 }
 
 impl Elf {
     /// Creates an ELF, with its hash if already known.
     pub fn new(bytes: Vec<u8>, hash: Option<[u8; 32]>) -> Elf {
         let sha256 = hash.unwrap_or_else(|| sha256(&bytes));
-        Elf { bytes: Arc::new(bytes), sha256 }
+        Elf { bytes: Arc::new(bytes), sha256, path: None }
+    }
+
+    /// Adds the path of the file that was read.
+    #[must_use]
+    pub fn at(self, path: &Path) -> Elf {
+        Elf { path: Some(path.to_owned()), ..self }
     }
 }
 

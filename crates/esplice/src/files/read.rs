@@ -40,7 +40,7 @@ pub fn read_hashed(path: &Path, wanted: Wanted) -> Result<(Vec<u8>, Option<[u8; 
 /// Reads the ELF at `path`, which a compiler has just written.
 pub fn read_elf(path: &Path) -> Result<Elf, Failure> {
     let (bytes, sha256) = read_hashed(path, Wanted::Whole)?;
-    Ok(Elf::new(bytes, sha256))
+    Ok(Elf::new(bytes, sha256).at(path))
 }
 
 /// Reads a file for a range of flash: a bootloader, a table, or the content of a partition. Its

@@ -9,7 +9,7 @@ use esplice_monitor::{BinaryLog, DefmtTable, Symbols};
 
 use crate::{
     cli::args::DecodeArgs,
-    files::{of_file, read},
+    files::{elf_file::Elf, of_file, read},
     ui::{exit::Failure, shell::Shell},
 };
 
@@ -23,8 +23,8 @@ pub struct FirmwareElf {
 
 impl FirmwareElf {
     /// Wraps an ELF that the firmware was made from.
-    pub fn of_firmware(bytes: Arc<Vec<u8>>) -> FirmwareElf {
-        FirmwareElf { bytes, path: None }
+    pub fn of_firmware(elf: Elf) -> FirmwareElf {
+        FirmwareElf { bytes: elf.bytes, path: elf.path }
     }
 
     /// Reads the ELF that the user named, which must contain code.
@@ -39,6 +39,11 @@ impl FirmwareElf {
             return Err(of_file(path, Failure::input(error.to_string())));
         }
         Ok(FirmwareElf { bytes: Arc::new(bytes), path: Some(path.to_owned()) })
+    }
+
+    /// Returns the path of the file, if it was read from one.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.path.clone()
     }
 
     /// Returns its symbols, if its debug information can be read.

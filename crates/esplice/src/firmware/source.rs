@@ -96,7 +96,10 @@ impl Source {
         let (bytes, sha256) = read_hashed(path, wanted)?;
         let path = path.to_owned();
         match Content::of(&bytes) {
-            Content::Elf => Ok(Source::Elf { path, elf: Elf::new(bytes, sha256) }),
+            Content::Elf => {
+                let elf = Elf::new(bytes, sha256).at(&path);
+                Ok(Source::Elf { path, elf })
+            }
             Content::Image | Content::DirectImage => Ok(Source::Image { path, bytes }),
             content @ (Content::IntelHex | Content::Uf2) => {
                 Ok(Source::Places { path, content, bytes })

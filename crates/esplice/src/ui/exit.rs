@@ -44,6 +44,7 @@ pub enum Exit {
     PortLost,
     Rejected,
     NotModelled,
+    NoAgent,
     /// The firmware's own exit code, within [`Exit::FIRMWARE`].
     Firmware(u8),
     Interrupted,
@@ -80,6 +81,7 @@ impl Exit {
         Exit::PortLost,
         Exit::Rejected,
         Exit::NotModelled,
+        Exit::NoAgent,
         Exit::Firmware(Exit::TESTS_FAILED),
         Exit::Interrupted,
     ];
@@ -109,6 +111,7 @@ impl Exit {
             Exit::PortLost => 24,
             Exit::Rejected => 25,
             Exit::NotModelled => 27,
+            Exit::NoAgent => 28,
             Exit::Firmware(code) => code,
             // 128 plus the number of SIGINT, as in shells.
             Exit::Interrupted => 130,
@@ -143,6 +146,9 @@ impl Exit {
             Exit::PortLost => "the port was lost while in use",
             Exit::Rejected => "rejected output appeared",
             Exit::NotModelled => "the virtual board needed something that it does not model",
+            Exit::NoAgent => {
+                "the firmware has no debug agent, which a board at a serial port needs"
+            }
             Exit::Firmware(_) => "tests on the board failed; 41 to 125: the firmware's own code",
             Exit::Interrupted => "interrupted",
         }

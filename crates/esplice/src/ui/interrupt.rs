@@ -14,6 +14,8 @@ pub struct Interrupt {
     asked: Arc<AtomicBool>,
     /// The flag that ports check; cleared when the board is put into a safe state.
     ports: Arc<AtomicBool>,
+    /// True while Ctrl-C is meant for a program that esplice has started in the terminal.
+    left: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -22,6 +24,9 @@ impl Interrupt {
         let interrupt = Interrupt::default();
         let on_signal = interrupt.clone();
         let handler = move || {
+            if on_signal.left.load(Ordering::SeqCst) {
+                return;
+            }
             if on_signal.is_asked() {
                 // No destructors run after this.
                 terminal::restore_terminal();
@@ -40,6 +45,11 @@ impl Interrupt {
     pub fn ask(&self) {
         self.asked.store(true, Ordering::SeqCst);
         self.ports.store(true, Ordering::SeqCst);
+    }
+
+    /// Ignores Ctrl-C from now on, because a program started in the same terminal handles it.
+    pub fn leave_to_child(&self) {
+        self.left.store(true, Ordering::SeqCst);
     }
 
     pub fn is_asked(&self) -> bool {
