@@ -28,7 +28,7 @@ fn hello_runs_on_the_virtual_board() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     let said = run(at, "new blink --target esp32c3 --template hello").check(0, &[]);
-    assert!(said.out.starts_with("blink: 10 files for esp32c3\n"), "{said:#?}");
+    assert!(said.out.starts_with("blink: 11 files for esp32c3\n"), "{said:#?}");
     let command = said.out.lines().last().unwrap().trim().strip_prefix("esplice ").unwrap();
     assert_eq!(command, "run --port sim:esp32c3");
     let project = at.join("blink");
