@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    /// Words from llvm-mc and what its disassembler prints.
+    /// Words, and the offsets that the disassembler of GNU gdb 13 prints for them.
     #[test]
     fn offsets_are_those_of_the_assembler() {
         let relative = |bytes: &[u8]| match decode(bytes).unwrap().class {

@@ -69,11 +69,13 @@ pub(crate) fn encode(form: Form, word: u32, addr: u32, target: u32) -> Option<u3
 mod tests {
     use super::*;
 
-    /// Bytes and what GNU objdump for Xtensa prints for them.
+    /// Bytes, and the targets that GNU objdump for the LX106 prints for them.
     #[test]
     fn targets_are_those_of_the_assembler() {
         let target = |bytes: &[u8], addr| decode(bytes, addr).unwrap().reference;
-        // call8 with an offset of one word, from an address that is not aligned.
+        // call0 and, which the LX106 lacks, call8 with an offset of one word, from an address that is
+        // not aligned.
+        assert_eq!(target(&[0x45, 0, 0], 0x400d_0001), Some((Form::Call, 0x400d_0008)));
         assert_eq!(target(&[0x65, 0, 0], 0x400d_0001), Some((Form::Call, 0x400d_0008)));
         // j to itself: the offset is -4.
         assert_eq!(target(&[0x06, 0xff, 0xff], 0x400d_0000), Some((Form::Jump, 0x400d_0000)));
