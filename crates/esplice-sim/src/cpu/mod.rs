@@ -117,7 +117,7 @@ pub enum Stop {
     /// [`Cpu::pass_hook`] and runs on.
     Hook(u32),
     /// pc is at a breakpoint of the debugger and the instruction there has not run. After
-    /// [`Cpu::pass_breakpoint`], the next `run` executes it.
+    /// `pass_breakpoint`, the next `run` executes it.
     Breakpoint,
     /// The CPU waits for an interrupt. Until [`Cpu::set_irq`] reports one, each `run` returns `Wfi`
     /// without using cycles.
