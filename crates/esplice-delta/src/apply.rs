@@ -13,7 +13,7 @@ use crate::{
     predict::{Copying, Predictor},
 };
 
-/// What an applier reads from and writes to.
+/// Source and destination of an applier.
 pub trait Io {
     /// Error of any of the three.
     type Error;
@@ -258,7 +258,7 @@ struct State {
     last_add: u32,
     last_kind: Kind,
     last_near: u32,
-    /// What is added to an offset of the new image for that of the last match in the base.
+    /// Difference between the last match's offset in the base and its offset in the new image.
     displacement: u32,
 }
 

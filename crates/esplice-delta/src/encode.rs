@@ -29,7 +29,7 @@ use body::Plan;
 pub struct Patch {
     /// Bytes of the patch.
     pub bytes: Vec<u8>,
-    /// Whether it needs the base.
+    /// Kind: with or without a base.
     pub kind: PatchKind,
     /// Number of operations and corrections, for which an applier needs memory.
     pub operations: usize,
@@ -51,7 +51,7 @@ pub enum DiffError {
     /// An image is too long.
     #[error("the image has {len} bytes, and patches are for at most {most}")]
     TooLong {
-        /// Its length.
+        /// Length of the image in bytes.
         len: usize,
         /// The longest possible.
         most: usize,

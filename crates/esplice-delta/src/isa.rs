@@ -68,7 +68,7 @@ pub(crate) enum Form {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reference {
     pub form: Form,
-    /// Its bytes, little-endian.
+    /// Bytes of the instruction, little-endian.
     pub word: u32,
     /// Number of bytes.
     pub len: u32,

@@ -64,7 +64,7 @@ impl<'a> AddressMap<'a> {
     }
 
     /// Returns the first operation at or after `new` in the new image: its offsets in base and image.
-    /// They are sorted by the base, so this looks at all of them.
+    /// Looks at all operations, because they are sorted by the base.
     pub fn next_operation(&self, new: u32) -> Option<(u32, u32)> {
         let after = self.operations().iter().filter(|slot| low(**slot) >= new);
         after.min_by_key(|slot| low(**slot)).map(|slot| (high(*slot), low(*slot)))

@@ -84,7 +84,7 @@ pub(crate) struct Predictor {
 #[derive(Clone, Copy)]
 struct Part {
     segment: Segment,
-    /// What is added to an offset in the base for that in the new image.
+    /// Difference between an offset in the new image and that in the base.
     moved: u32,
     end: u32,
 }

@@ -10,9 +10,9 @@ pub struct Finding {
     pub is_problem: bool,
     /// The fact.
     pub text: String,
-    /// What to do about it, each a sentence or a command.
+    /// Remedies, each a sentence or a command.
     pub remedies: Vec<String>,
-    /// What can be done automatically.
+    /// Automatic remedy, if there is one.
     pub fix: Option<Fix>,
 }
 

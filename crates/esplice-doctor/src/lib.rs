@@ -45,7 +45,7 @@ pub enum Os {
     Windows,
 }
 
-/// What can be asked about a machine. Paths are absolute, and an answer that the machine does not
+/// Questions about a machine. Paths are absolute, and an answer that the machine does not
 /// give is `None` or empty.
 pub trait System {
     /// Returns the operating system.

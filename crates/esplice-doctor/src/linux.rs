@@ -35,11 +35,11 @@ pub(crate) fn examine(system: &dyn System, ports: &[SerialPort]) -> Vec<Finding>
 
 /// A USB device of a board.
 struct Device {
-    /// Its place, such as `1-1.4`: the bus, then the ports of hubs.
+    /// Place on the bus, such as `1-1.4`: the bus, then the ports of hubs.
     place: String,
     vid: u16,
     pid: u16,
-    /// Whether a driver has made a serial port of it.
+    /// True if a driver has made a serial port of it.
     has_port: bool,
 }
 

@@ -3,7 +3,7 @@
 /// A serial port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SerialPort {
-    /// Its name, such as `/dev/ttyUSB0`.
+    /// Name, such as `/dev/ttyUSB0`.
     pub name: String,
     /// USB vendor and product, if it is on USB.
     pub usb: Option<(u16, u16)>,

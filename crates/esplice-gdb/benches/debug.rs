@@ -10,13 +10,21 @@ use esplice_sim::{Board, DebugStop, Watchpoint, millis, secs};
 
 const CODE: u32 = 0x4038_0000;
 /// The first instruction of the loop, and the number of instructions in it.
-const LOOP: u32 = CODE + 4 * 9;
+const LOOP: u32 = CODE + 4 * 17;
 
 /// Returns an image that the ESP32-C3's ROM loads into RAM: it selects 160 MHz and then counts a word
 /// up.
 fn image() -> Vec<u8> {
     let code = [
-        0x600c_0537_u32, // lui a0, 0x600c0
+        0x6000_8537_u32, // lui a0, 0x60008: the watchdogs are switched off
+        0x50d8_45b7,     // lui a1, 0x50d84
+        0xaa15_8593,     // addi a1, a1, -0x55f: the key (TRM, RTC_CNTL_WDTWPROTECT_REG)
+        0x0ab5_2423,     // sw a1, 0xa8(a0)
+        0x0805_2823,     // sw zero, 0x90(a0) (TRM, RTC_CNTL_WDTCONFIG0_REG)
+        0x6001_f537,     // lui a0, 0x6001f
+        0x06b5_2223,     // sw a1, 0x64(a0) (TRM, TIMG_WDTWPROTECT_REG)
+        0x0405_2423,     // sw zero, 0x48(a0) (TRM, TIMG_WDTCONFIG0_REG)
+        0x600c_0537,     // lui a0, 0x600c0
         0x0050_0593,     // li a1, 5: PLL of 480 MHz, 160 MHz (TRM, SYSTEM_CPU_PER_CONF_REG)
         0x00b5_2423,     // sw a1, 8(a0)
         0x4000_0593,     // li a1, 0x400: the PLL (TRM, SYSTEM_SYSCLK_CONF_REG)

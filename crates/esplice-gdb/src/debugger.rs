@@ -40,7 +40,7 @@ pub enum Stop {
     Failed(String),
 }
 
-/// What the board does at the moment.
+/// Present activity of the board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Continue,

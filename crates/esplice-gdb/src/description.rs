@@ -1,4 +1,4 @@
-//! What GDB is told about the chip: its registers and its memory map, as XML.
+//! Description of the chip for GDB: its registers and its memory map, as XML.
 
 use std::fmt::Write as _;
 

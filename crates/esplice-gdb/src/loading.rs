@@ -37,7 +37,7 @@ pub trait Loader {
     ) -> Result<Loaded, LoadError>;
 }
 
-/// What a [`Loader`] did.
+/// Result of a [`Loader`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loaded {
     /// The program was written. It begins at this address.

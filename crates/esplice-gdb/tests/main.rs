@@ -151,7 +151,7 @@ fn backwards() {
     assert!(said.iter().all(|reply| reply.ends_with("replaylog:begin;")), "{said:?}");
 }
 
-/// What is changed in the past makes another future.
+/// A change in the past makes another future.
 #[test]
 fn a_change_in_the_past() {
     let mut packets = vec!["vCont;s"; 7];

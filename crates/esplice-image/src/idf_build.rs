@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::WriteKind;
 
-/// What ESP-IDF's build writes to a board.
+/// Files that ESP-IDF's build writes to a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IdfPlan {
@@ -34,7 +34,7 @@ pub struct IdfFile {
     pub name: Option<String>,
     /// Role of the part.
     pub kind: WriteKind,
-    /// Whether the chip would have to encrypt it while it is written.
+    /// True if the chip would have to encrypt it while it is written.
     pub encrypted: bool,
 }
 
@@ -58,7 +58,7 @@ impl Default for IdfFlashSettings {
     }
 }
 
-/// What ESP-IDF's build says about the project.
+/// Description of a project by ESP-IDF's build.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

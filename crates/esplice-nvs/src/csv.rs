@@ -28,7 +28,7 @@ use crate::{
 pub enum Record {
     /// A namespace, to which the following keys belong.
     Namespace {
-        /// Its name.
+        /// Name of the namespace.
         name: String,
     },
     /// A key and its value.
@@ -298,7 +298,7 @@ fn from_hex(text: &str, value: &Field, is_file: bool) -> Result<Vec<u8>, CsvErro
 struct Fill {
     len: usize,
     byte: u8,
-    /// Whether the value's length comes first, in four bytes.
+    /// True if the value's length comes first, in four bytes.
     with_len: bool,
 }
 

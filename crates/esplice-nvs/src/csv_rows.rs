@@ -12,7 +12,7 @@ pub(crate) struct Field {
     pub(crate) text: String,
     pub(crate) line: usize,
     pub(crate) column: usize,
-    /// Whether it was quoted.
+    /// True if the field was quoted.
     pub(crate) quoted: bool,
 }
 

@@ -38,7 +38,7 @@ pub enum PageState {
     Active,
     /// No more entries fit, or none are written.
     Full,
-    /// Its entries are being moved to another page.
+    /// Being freed: its entries are moved to another page.
     Freeing,
     /// Marked as damaged by ESP-IDF.
     Corrupt,

@@ -35,7 +35,7 @@ pub struct Manifest<'a> {
     pub image_sha256: [u8; 32],
     /// SHA-256 of the image that the payload is a patch to, or `None` if it needs none.
     pub base_sha256: Option<[u8; 32]>,
-    /// What the device downloads.
+    /// Payload that the device downloads.
     pub payload: Payload<'a>,
 }
 

@@ -19,7 +19,7 @@ pub enum Refusal {
     /// A later keyring was already seen, so this one may have revoked keys.
     #[error("keyring {serial} is older than {known}, which was already seen")]
     OldKeyring {
-        /// Its serial number.
+        /// Serial number of the keyring.
         serial: u32,
         /// The latest that was seen.
         known: u32,

@@ -1,6 +1,6 @@
 use crate::{Keyring, MAX_KEYS, Manifest, PublicKey, Refusal, Release, SigningKey};
 
-/// What a device stores to decide about updates.
+/// State that a device stores to decide about updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trust {
     /// The root key.
@@ -15,12 +15,12 @@ pub struct Trust {
     pub time: u64,
 }
 
-/// What a device is.
+/// Identity of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device<'a> {
-    /// Its vendor.
+    /// Vendor.
     pub vendor: &'a str,
-    /// Its class.
+    /// Class.
     pub class: &'a str,
     /// Name of its chip.
     pub chip: &'a str,
@@ -52,7 +52,7 @@ pub struct Accepted<'a> {
     pub manifest: Manifest<'a>,
     /// The key that signed it.
     pub key: PublicKey,
-    /// What the device stores now: keyring, time and root keys. The security counter is
+    /// State to store now: keyring, time and root keys. The security counter is
     /// still the old one, see [`Trust::confirmed`].
     pub trust: Trust,
 }

@@ -173,7 +173,7 @@ proptest! {
         prop_assert!(check(&bytes).is_err());
     }
 
-    /// What a signing key signed is read without harm, whatever it is.
+    /// Anything that a signing key has signed is read without harm.
     #[test]
     fn signed_nonsense_is_refused(
         at in any::<prop::sample::Index>(),

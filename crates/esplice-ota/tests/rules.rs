@@ -1,4 +1,4 @@
-//! What a device takes and what it refuses.
+//! Releases that a device takes, and those that it refuses.
 
 use esplice_ota::{
     Accepted, Device, Keyring, MakeError, Manifest, Payload, PublicKey, Refusal, Release,

@@ -85,7 +85,7 @@ pub struct SpliceChan<T, const N: usize> {
 // one receiver.
 unsafe impl<T: Send, const N: usize> Sync for SpliceChan<T, N> {}
 
-/// What a channel has seen.
+/// Counters of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -176,7 +176,7 @@ impl<T, const N: usize> SpliceChan<T, N> {
         (!was_split).then_some((Sender { chan: self }, Receiver { chan: self }))
     }
 
-    /// Returns what the channel has seen.
+    /// Returns the channel's counters.
     pub fn statistics(&self) -> Statistics {
         Statistics {
             sent: self.sent.load(Ordering::Relaxed),

@@ -1,5 +1,5 @@
-//! What the services need of atomics, for chips with and without atomic read-modify-write
-//! instructions, and for the model checker.
+//! Atomics for the services, on chips with and without atomic read-modify-write instructions, and for
+//! the model checker.
 
 #[cfg(feature = "model-check")]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};

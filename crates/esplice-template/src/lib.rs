@@ -121,7 +121,7 @@ pub struct Project<'t> {
     pub template: Template,
     /// The chip or board.
     pub target: &'t Target,
-    /// Whether there is a virtual board, which the project's CI then uses.
+    /// True if there is a virtual board, which the project's CI then uses.
     pub has_virtual_board: bool,
 }
 

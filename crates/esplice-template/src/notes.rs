@@ -1,4 +1,4 @@
-//! What accompanies the source: README, CI and ignored files.
+//! Files beside the source: README, CI and ignored files.
 
 use crate::{Project, Template, render::is_xtensa};
 

@@ -12,7 +12,7 @@ pub(crate) struct Instruction {
     pub kills: u32,
 }
 
-/// What an instruction refers to.
+/// Reference that an instruction makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// Nothing.

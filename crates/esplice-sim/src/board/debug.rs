@@ -1,4 +1,4 @@
-//! What a debugger needs of a board: stops at breakpoints and accesses, single steps, registers,
+//! A board's services for debuggers: stops at breakpoints and accesses, single steps, registers,
 //! and positions in the board's run that can be reached again from a checkpoint.
 //!
 //! Breakpoints are addresses at which the interpreter stops. No code is changed and none of the
@@ -87,7 +87,7 @@ pub enum DebugStop {
     Watchpoint {
         /// The address that was accessed.
         addr: u32,
-        /// What was done.
+        /// Kind of access.
         access: Access,
         /// Cycle at which the instruction began.
         began: u64,

@@ -37,9 +37,9 @@ pub enum PartsError {
         line: usize,
         /// Column in characters, from 1.
         column: usize,
-        /// What is wrong there.
+        /// Description of the fault.
         message: String,
-        /// What is right.
+        /// Description of the right form.
         hint: String,
     },
     /// The file with a part's contents can't be used.
@@ -55,9 +55,9 @@ pub enum PartsError {
     /// The chip does not have what a part is connected to.
     #[error("{message}")]
     NotOnChip {
-        /// What is missing.
+        /// Description of the missing item.
         message: String,
-        /// What there is.
+        /// List of the known items.
         hint: String,
     },
 }

@@ -36,7 +36,7 @@ static THERE: SpliceChan<Buf, 2> = SpliceChan::new();
 static BACK: SpliceChan<Buf, 2> = SpliceChan::new();
 static MEASURED: SpliceChan<Buf, 2> = SpliceChan::new();
 
-/// What the interrupt owns.
+/// Pin and channel ends of the interrupt.
 struct Ends {
     pin: Input<'static>,
     from_main: Receiver<'static, Buf, 2>,
