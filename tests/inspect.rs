@@ -19,7 +19,7 @@ const CODE: [u32; 9] = [
     0x6000_0537, // lui a0, 0x60000
     0x0480_0593, // li a1, 'H'
     0x00b5_2023, // sw a1, 0(a0)
-    0x6004_0537, // lui a0, 0x60040
+    0x600d_0537, // lui a0, 0x600d0
     0x0005_2583, // lw a1, 0(a0)
     0x0080_00ef, // jal ra, +8
     0x0000_006f, // j 0
@@ -46,7 +46,7 @@ fn a_board_tells_what_it_does_and_what_it_did() {
     // Each of these lines, in order.
     for wanted in [
         "store  0x42000010 uart0 0x60000000 gets 0x48",
-        "load   0x42000018 no device 0x60040000 gives 0x0",
+        "load   0x42000018 no device 0x600d0000 gives 0x0",
         "call   0x42000024 from 0x4200001c",
         "return to 0x42000020",
         "the board runs at 0x42000020",
@@ -62,7 +62,7 @@ fn a_board_tells_what_it_does_and_what_it_did() {
     told.read_to_string(&mut rest).unwrap();
     assert_eq!(program.wait().unwrap().code(), Some(0));
     let status = rest.lines().find(|line| line.contains(" MIPS")).unwrap();
-    assert!(rest.contains("0x60040000 read 1 times, written 0 times"), "{rest}");
+    assert!(rest.contains("0x600d0000 read 1 times, written 0 times"), "{rest}");
     for part in [" MIPS", " bytes out and 0 in", " flash operations of ", " resets"] {
         assert!(status.contains(part), "no {part:?} in {status}");
     }
@@ -109,7 +109,7 @@ fn enter_asks_what_the_board_is_at() {
     }
     signal::kill(Pid::from_raw(program.id().cast_signed()), signal::Signal::SIGINT).unwrap();
     wait_for("1 register without a device was accessed");
-    wait_for("0x60040000 read 1 times, written 0 times");
+    wait_for("0x600d0000 read 1 times, written 0 times");
     drop(told);
     assert_eq!(program.wait().unwrap().code(), Some(0));
 }
