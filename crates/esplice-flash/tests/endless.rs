@@ -20,8 +20,8 @@ use esplice_protocol::{
     rfc2217::{COM_PORT_OPTION, Item, Side, Verb, encode},
 };
 
-/// Maximum time for any of the operations.
-const SOON: Duration = Duration::from_secs(60);
+/// Longer than the operations take on the busiest machine, but not for ever.
+const LIMIT: Duration = Duration::from_secs(900);
 
 fn never() -> Arc<AtomicBool> {
     Arc::new(AtomicBool::new(false))
@@ -61,7 +61,7 @@ fn check(port: &mut dyn Port) {
     assert_eq!(error.class(), ErrorClass::NoAnswer, "{error}");
     assert!(reset_to_run(port, 115_200).is_ok());
     port.clear_input().unwrap();
-    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
 }
 
 #[test]
