@@ -131,7 +131,7 @@ fn keys_outside_the_keyring_are_refused() {
     assert_eq!(check(&release), Err(Refusal::KeyringSignature));
 }
 
-/// A manifest cannot be taken for a keyring, whoever signed it.
+/// A manifest is never taken for a keyring, no matter which key signed it.
 #[test]
 fn signatures_do_not_change_their_meaning() {
     let manifest = signed_manifest(&manifest());

@@ -28,8 +28,8 @@ pub struct Pool {
     waiter: Waiter,
 }
 
-// SAFETY: a buffer's bytes belong to whoever took its number from `free`, and nothing else is not
-// atomic.
+// SAFETY: a buffer's bytes belong to the `Buf` that took its number from `free`, and everything else
+// is atomic or constant.
 unsafe impl Send for Pool {}
 // SAFETY: as above.
 unsafe impl Sync for Pool {}

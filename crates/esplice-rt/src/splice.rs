@@ -72,7 +72,7 @@ pub struct SpliceChan<T, const N: usize> {
     split: Lock<bool>,
     sender_gone: AtomicBool,
     receiver_gone: AtomicBool,
-    /// Held by whoever drops the values that nobody will receive.
+    /// Held while values that nobody will receive are dropped.
     leftovers: Lock<()>,
     has_value: Waiter,
     has_room: Waiter,

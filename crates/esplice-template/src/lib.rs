@@ -115,7 +115,7 @@ impl Template {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Project<'t> {
-    /// Its name.
+    /// Name of the chip or board.
     pub name: String,
     /// The template.
     pub template: Template,

@@ -1,4 +1,4 @@
-//! Files beside the source: README, CI and ignored files.
+//! README, CI job and list of ignored files of a new project.
 
 use crate::{Project, Template, render::is_xtensa};
 

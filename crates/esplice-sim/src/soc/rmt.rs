@@ -137,7 +137,7 @@ impl Rmt {
         self.registers.get(CONF0 + 4 * number as u32)
     }
 
-    /// Returns the divider of a channel; 0 stands for 256.
+    /// Returns the divider of a channel. A field of 0 means 256.
     fn divider(&self, number: usize) -> u32 {
         match self.conf0(number) >> conf0::DIV_CNT_AT & 0xff {
             0 => 256,

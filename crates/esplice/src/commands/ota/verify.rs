@@ -38,7 +38,7 @@ pub struct Args {
     /// Image that runs on the device, for a patch
     #[arg(long, value_name = "FILE", requires = "release")]
     base: Option<PathBuf>,
-    /// What the device downloads: the patch, if there is one [default: IMAGE]
+    /// File that the device downloads: the patch, if there is one [default: IMAGE]
     #[arg(long, value_name = "FILE", requires = "release")]
     payload: Option<PathBuf>,
     /// Security counter of the firmware that has run on the device

@@ -2,8 +2,7 @@
 //!
 //! Prints how many nanoseconds it takes to send and receive 1 KiB by several channels. Then `ready`;
 //! from then on the program sends numbered buffers to the interrupt of pin 4, which sends each back.
-//! It prints `back N` for each, and `fault` if it does not hold its number, lies elsewhere or comes
-//! out of turn.
+//! It prints `back N` for each, or `fault N` if the buffer has a wrong number or address.
 
 #![no_std]
 #![no_main]
