@@ -115,7 +115,7 @@ impl Template {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Project<'t> {
-    /// Name of the chip or board.
+    /// Name of the project.
     pub name: String,
     /// The template.
     pub template: Template,
